@@ -1,0 +1,10 @@
+"""Layers, losses, metrics and the models made of them; all in `keras.ops`, for every backend."""
+
+
+def register_all() -> None:
+    """Imports every module that registers classes with Keras, so that specs and files find them."""
+    import architectures.image_compressor
+    import architectures.layers
+    import architectures.losses
+    import architectures.metrics
+    import architectures.preprocessing  # noqa: F401

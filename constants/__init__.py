@@ -1,0 +1,1 @@
+"""Frozen defaults, each with its unit and where it comes from."""

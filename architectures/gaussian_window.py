@@ -1,0 +1,167 @@
+"""The Gaussian window of SSIM as a filter that is fast on CPUs and exact on GPUs.
+
+Filtering is where the time of SSIM goes, and no single way of doing it is right everywhere:
+
+* A depthwise convolution over one to three channels, which is what `tf.image.ssim` and
+  `keras.ops.image.ssim` use, leaves a CPU idle: no channels to vectorise over.
+* The window is separable, and one axis of it is a product with a banded Toeplitz matrix. For
+  short rows the matrix product (`"matmul"`) costs next to nothing. Its cost per pixel grows with
+  the row, so long rows are cut into blocks of 32 pixels that become the *channels* of an ordinary
+  two-tap convolution (`"polyphase"`): constant cost per pixel, full vectors.
+* GPUs and TPUs multiply float32 matrices in TF32 or bfloat16 by default. SSIM subtracts
+  `E[x]^2` from `E[x^2]`, so eleven bits are not enough: rounding the operands to TF32 moves the
+  SSIM of a photo with noise of standard deviation 0.05 by as much as 0.035. There the window is a
+  sum of shifted copies (`"shifted"`), elementwise float32 arithmetic that XLA fuses into one
+  kernel.
+
+`benchmarks/ssim_speed.py` measures all of them; its docstring has the numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+Tensor = Any
+FilterMethod = Literal["matmul", "polyphase", "shifted"]
+
+MATMUL_MAX_LENGTH = 128
+"""Longest row, in pixels, that is filtered with one dense matrix product.
+
+Measured: at 128 the product and the convolution take the same time, at 64 the product is twice as
+fast, at 512 it is two to three times slower.
+"""
+
+POLYPHASE_BLOCK = 32
+"""Pixels of a row that become the channels of the convolution (16 and 64 measured slower)."""
+
+
+def gaussian_weights(filter_size: int, sigma: float) -> np.ndarray:
+    """Returns the weights of a one-dimensional Gaussian window, summing to 1.
+
+    `w_i = exp(-(i - (n - 1) / 2)^2 / (2 sigma^2)) / sum_j w_j`
+
+    Args:
+        filter_size: Number of weights `n`, in pixels.
+        sigma: Standard deviation, in pixels.
+
+    Returns:
+        Array of shape `(filter_size,)`, float32 (computed in float64).
+    """
+    offsets = np.arange(filter_size, dtype="float64") - (filter_size - 1) / 2
+    weights = np.exp(-0.5 * np.square(offsets / sigma))
+    return (weights / weights.sum()).astype("float32")
+
+
+def gaussian_filter(
+    planes: Tensor, weights: np.ndarray, method: FilterMethod | None = None
+) -> Tensor:
+    """Filters planes along both axes, where the window fits entirely ("valid"), and transposes.
+
+    The result is transposed because each axis is filtered while it is the last one. All maps that
+    SSIM combines are transposed alike and then averaged, so turning them back would be wasted.
+
+    Args:
+        planes: Tensor of shape `(N, H, W)`, float32. Any size may be unknown when traced.
+        weights: Window from `gaussian_weights`, `n` values.
+        method: How to filter; `None` picks by `default_method` for each axis.
+
+    Returns:
+        Tensor of shape `(N, W - n + 1, H - n + 1)`, float32.
+    """
+    rows = _filter_last_axis(planes, weights, method)  # (N, H, W')
+    return _filter_last_axis(ops.transpose(rows, (0, 2, 1)), weights, method)  # (N, W', H')
+
+
+def default_method(length: Any) -> FilterMethod:
+    """Picks how to filter rows of a length on the devices that are present.
+
+    Args:
+        length: Length of a row in pixels; not an `int` (a symbolic tensor) when it is unknown.
+
+    Returns:
+        `"shifted"` where there is an accelerator, otherwise `"matmul"` for rows known to be at most
+        `MATMUL_MAX_LENGTH` long and `"polyphase"` for all others.
+    """
+    # Devices of the default kind: accelerators if there are any, otherwise CPUs.
+    if not all(device.startswith("cpu") for device in keras.distribution.list_devices()):
+        return "shifted"
+    if isinstance(length, int) and length <= MATMUL_MAX_LENGTH:
+        return "matmul"
+    return "polyphase"
+
+
+def _filter_last_axis(planes: Tensor, weights: np.ndarray, method: FilterMethod | None) -> Tensor:
+    length = ops.shape(planes)[2]
+    method = method or default_method(length)
+    if method == "matmul":
+        return _matmul(planes, weights)
+    if method == "polyphase":
+        return _polyphase(planes, weights)
+    if method == "shifted":
+        return _shifted(planes, weights)
+    raise ValueError(f'method must be "matmul", "polyphase" or "shifted", found {method!r}')
+
+
+def banded_matrix(rows: int, columns: int, weights: np.ndarray) -> np.ndarray:
+    """Returns `T` with `T[j + k, j] = weights[k]`, so that `signal @ T` filters the signal.
+
+    Args:
+        rows: Length of the signal. Weights that would fall below the last row are left out.
+        columns: Length of the result.
+        weights: Window of `n` values.
+
+    Returns:
+        Array of shape `(rows, columns)`, float32.
+    """
+    tap = np.arange(rows)[:, None] - np.arange(columns)[None, :]
+    inside = (tap >= 0) & (tap < len(weights))
+    return np.where(inside, weights[np.clip(tap, 0, len(weights) - 1)], 0).astype("float32")
+
+
+def _matmul(planes: Tensor, weights: np.ndarray) -> Tensor:
+    """Filters the last axis, of known length, with one product of rank 2.
+
+    Rank 2 because TensorFlow 2.19 to 2.21 on CPUs corrupts memory in products of higher rank with a
+    broadcast operand (tensorflow issues 117700, 123109).
+    """
+    count, height, length = ops.shape(planes)
+    valid = _valid_length(length, weights)
+    matrix = ops.convert_to_tensor(banded_matrix(length, valid, weights))
+    rows = ops.matmul(ops.reshape(planes, (-1, length)), matrix)  # (N M, L) @ (L, L') -> (N M, L')
+    return ops.reshape(rows, (count, height, valid))
+
+
+def _polyphase(planes: Tensor, weights: np.ndarray) -> Tensor:
+    """Filters the last axis as a two-tap convolution over blocks of pixels taken as channels.
+
+    An output block depends on its own input block and on the first `n - 1` pixels of the next.
+    """
+    count, height, length = ops.shape(planes)
+    block = max(POLYPHASE_BLOCK, len(weights) - 1)
+    valid = _valid_length(length, weights)
+    blocks = (valid + block - 1) // block  # output blocks; there is one more input block
+    padding = ops.zeros((count, height, (blocks + 1) * block - length), "float32")
+    padded = ops.concatenate([planes, padding], axis=2)
+    phases = ops.reshape(padded, (count, height, blocks + 1, block))  # (N, M, L / block, block)
+    kernel = banded_matrix(2 * block, block, weights).reshape(1, 2, block, block)
+    filtered = ops.conv(phases, kernel, padding="valid", data_format="channels_last")
+    return ops.reshape(filtered, (count, height, blocks * block))[:, :, :valid]
+
+
+def _shifted(planes: Tensor, weights: np.ndarray) -> Tensor:
+    """Filters the last axis as a weighted sum of shifted copies, in float32 on every device."""
+    valid = _valid_length(ops.shape(planes)[2], weights)
+    total = float(weights[0]) * planes[:, :, :valid]
+    for shift, weight in enumerate(weights[1:], start=1):
+        total = total + float(weight) * planes[:, :, shift : shift + valid]
+    return total
+
+
+def _valid_length(length: Any, weights: np.ndarray) -> Any:
+    """Returns how often the window fits: an `int` if `length` is one; 0 where it never does."""
+    valid = length - len(weights) + 1
+    return max(valid, 0) if isinstance(length, int) else ops.maximum(valid, 0)

@@ -1,0 +1,216 @@
+"""Callbacks that keep a run safe: state on disk, the best weights, a stop that can be resumed."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+
+from builders.checkpoint import TrainingState, save_weights
+from builders.errors import RunError
+from builders.feed import EpochFeed
+from builders.spec import Spec
+
+MONITOR = "val_loss"
+
+
+class Interrupted(Exception):
+    """The user, or the machine's scheduler, asked the run to stop; its state is saved."""
+
+
+class NonFiniteLoss(RunError):
+    """The loss is NaN or infinite."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: the epoch to go on with, from 0.
+        batch: batches of it that are done.
+        best_loss: lowest validation loss so far.
+        best_epoch: its epoch, -1 before the first.
+        history: one list an entry of the log, one value an epoch.
+        stopped: why training ended before its last epoch, if it did.
+        seconds: time spent training, all pieces together.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = -1
+    history: dict[str, list[float]] = field(default_factory=dict)
+    stopped: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; infinity, which JSON lacks, becomes null."""
+        plain = asdict(self)
+        plain["best_loss"] = self.best_loss if np.isfinite(self.best_loss) else None
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "Progress":
+        """The inverse of `to_json`."""
+        plain = dict(plain)
+        if plain["best_loss"] is None:
+            plain["best_loss"] = float("inf")
+        return cls(**plain)
+
+
+class StopSignals:
+    """Turns Ctrl-C and SIGTERM into a wish that a callback sees between two steps.
+
+    In the middle of a step the weights may be half updated. A second Ctrl-C stops at once.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: a notebook's kernel keeps its own handling
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+
+class LossGuard(keras.callbacks.Callback):
+    """Stops the run at the first step whose loss is not a number."""
+
+    def __init__(self, learning_rate: Callable[[], float]) -> None:
+        super().__init__()
+        self._learning_rate = learning_rate
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # The running mean stays NaN once it is: a look at any later step finds it too.
+        loss = float(keras.ops.convert_to_numpy((logs or {})["loss"]))
+        if not np.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the loss is {loss} at step {batch + 1} of epoch {self._epoch + 1}. Likely causes: "
+                f"a learning rate that is too high (now {self._learning_rate():g}; try a tenth, or "
+                '"global_clipnorm": 1.0 in the optimizer), an unbounded layer before an exponential, '
+                "or a loss term on images smaller than it needs. The last good state is kept."
+            )
+
+
+class Backup(keras.callbacks.Callback):
+    """Saves the state after every epoch and every `steps` steps, and when a stop is wanted.
+
+    Args:
+        state: writes the file.
+        progress: of the run; changed in place.
+        feed: told which epoch to serve, and where to begin in it.
+        steps: batches between saves inside an epoch; 0 for none.
+        signals: tells whether a stop is wanted.
+        metric_values: values of the metrics at the moment a run was cut inside an epoch.
+        figures: gives what the history holds beside Keras' log.
+    """
+
+    def __init__(
+        self,
+        state: TrainingState,
+        progress: Progress,
+        feed: EpochFeed,
+        steps: int,
+        signals: StopSignals,
+        metric_values: list[Any] | None,
+        figures: Callable[[], dict[str, float]],
+    ) -> None:
+        super().__init__()
+        self._figures = figures
+        self._seconds_before = progress.seconds
+        self._began = time.monotonic()
+        self._state = state
+        self._progress = progress
+        self._feed = feed
+        self._steps = steps
+        self._signals = signals
+        self._metric_values = metric_values
+        self._first_batch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._first_batch = self._progress.batch
+        self._feed.epoch, self._feed.start_batch = epoch, self._first_batch
+        if self._metric_values is not None:
+            # Keras has just reset them; the resumed epoch's means count its earlier part too.
+            for variable, value in zip(
+                self.model.metrics_variables, self._metric_values, strict=True
+            ):
+                variable.assign(value)
+            self._metric_values = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        done = self._first_batch + batch + 1
+        due = self._steps > 0 and done % self._steps == 0
+        if done == len(self._feed.loader) or not (due or self._signals.wanted):
+            return  # the epoch's end saves, after its validation
+        self._progress.batch = done
+        _ = self.model  # under JAX this brings the weights of this step back into the model
+        self._save()
+        if self._signals.wanted:
+            raise Interrupted
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._progress.epoch, self._progress.batch = epoch + 1, 0
+        for name, value in {**(logs or {}), **self._figures()}.items():
+            self._progress.history.setdefault(name, []).append(float(value))
+        self._save()
+        if self._signals.wanted:
+            raise Interrupted
+
+    def _save(self) -> None:
+        self._progress.seconds = self._seconds_before + time.monotonic() - self._began
+        self._state.save(self._progress.to_json())
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights with the lowest validation loss; knows the best of an earlier piece."""
+
+    def __init__(self, spec: Spec, path: Path, progress: Progress) -> None:
+        super().__init__()
+        self._spec = spec
+        self._path = path
+        self._progress = progress
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        loss = float((logs or {})[MONITOR])
+        if loss < self._progress.best_loss:
+            self._progress.best_loss, self._progress.best_epoch = loss, epoch
+            info = {"epoch": epoch + 1, MONITOR: loss}
+            save_weights(self.model, self._spec, self._path, info)
+
+
+class Patience(keras.callbacks.Callback):
+    """Stops when the validation loss has not improved for some epochs, resumes included."""
+
+    def __init__(self, epochs: int, progress: Progress) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._progress = progress
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch - self._progress.best_epoch >= self._epochs:
+            self._progress.stopped = f"no better {MONITOR} for {self._epochs} epochs"
+            self.model.stop_training = True

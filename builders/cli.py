@@ -1,0 +1,172 @@
+"""What all commands share: flags' types, exit statuses, the choice of backend. No heavy imports."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from builders.errors import RunError, UserError
+from builders.problems import near_miss
+
+EXTENSIONS = Path("extensions")
+"""A folder for a user's own layers, losses and metrics; its modules are imported by every command."""
+
+_TRUE = ("true", "1", "yes", "y", "on")
+_FALSE = ("false", "0", "no", "n", "off")
+
+
+def boolean(text: str) -> bool:
+    """A flag's yes or no: true/false, 1/0, yes/no."""
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise argparse.ArgumentTypeError(f'found "{text}", expected true or false')
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'found "{text}", expected a whole number >= 1')
+    return value
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0."""
+    return 0 if text == "0" else positive(text)
+
+
+def number(text: str) -> float:
+    """Any number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'found "{text}", expected a number') from None
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that names the flag an unknown one is closest to, and prints no usage wall."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **settings
+        )
+
+    def error(self, message: str) -> NoReturn:
+        known = [flag for action in self._actions for flag in action.option_strings]
+        unknown = "unrecognized arguments: "
+        if message.startswith(unknown):
+            flag = message.removeprefix(unknown).split()[0].split("=")[0]
+            message = f"unknown argument {flag}{near_miss(flag, known)}"
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Runs a command: its status on success, 2 on a user's mistake, 1 on a failure on the way."""
+    try:
+        status = main(sys.argv[1:])
+    except UserError as error:
+        status = _told(error, 2)
+    except RunError as error:
+        status = _told(error, 1)
+    except KeyboardInterrupt:
+        status = _told("interrupted", 130)
+    except BrokenPipeError:  # the reader of a pipe has gone: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _told(what: object, status: int) -> int:
+    sys.stdout.flush()
+    print(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
+    return status
+
+
+def choose_backend() -> str:
+    """Sets KERAS_BACKEND where the user has not: TensorFlow if installed, else JAX.
+
+    Must run before Keras is imported.
+
+    Raises:
+        UserError: the backend is not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND", "")
+    if not name:
+        name = "tensorflow" if importlib.util.find_spec("tensorflow") else "jax"
+        os.environ["KERAS_BACKEND"] = name
+    if name not in ("tensorflow", "jax"):
+        raise UserError(f'KERAS_BACKEND is "{name}", expected "tensorflow" or "jax"')
+    if importlib.util.find_spec(name) is None:
+        extra = "requirements.txt" if name == "tensorflow" else "requirements-jax.txt"
+        raise UserError(f"{name} is not installed: pip install -r {extra}")
+    if name == "tensorflow":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        _import_quietly(name)
+    return name
+
+
+_STARTUP_NOTE = re.compile(r"WARNING: All log messages before absl|[IW]\d{4} |To enable the following")
+
+
+def _import_quietly(module: str) -> None:
+    """Imports TensorFlow without its start-up notes (no CUDA here, ...); all else is passed on.
+
+    The notes come from C++ before any logging can be set up, so the file descriptor is what has to
+    be watched.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            importlib.import_module(module)
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                if not _STARTUP_NOTE.match(line):
+                    print(line, file=sys.stderr)
+
+
+def load_extensions(folder: Path = EXTENSIONS) -> list[str]:
+    """Imports the user's modules, which register their classes with Keras.
+
+    Returns:
+        The names of the modules.
+
+    Raises:
+        UserError: one of them fails; its own error is named.
+    """
+    names = []
+    for path in sorted(folder.glob("*.py")) if folder.is_dir() else []:
+        if path.name.startswith("_"):
+            continue
+        name = f"{EXTENSIONS.name}.{path.stem}"
+        specification = importlib.util.spec_from_file_location(name, path)
+        assert specification is not None and specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[name] = module
+        try:
+            specification.loader.exec_module(module)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            raise UserError(f"{path}: {type(error).__name__}: {error}") from error
+        names.append(path.stem)
+    return names
+
+
+def has_extensions(folder: Path = EXTENSIONS) -> bool:
+    """Whether there is a module of the user's own to import."""
+    return folder.is_dir() and any(not p.name.startswith("_") for p in folder.glob("*.py"))

@@ -1,0 +1,67 @@
+"""A BatchLoader as Keras input, under TensorFlow and under JAX, able to start inside an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from builders.loader import BatchLoader
+
+
+class EpochFeed:
+    """Hands Keras one epoch of batches after the other.
+
+    Order and augmentation are a function of (seed, epoch, index): whoever sets `epoch` and
+    `start_batch` gets the same batches in every process.
+
+    Args:
+        loader: makes the batches.
+        image_shape: (H, W, C), None where batches differ.
+    """
+
+    def __init__(self, loader: BatchLoader, image_shape: tuple[int | None, ...]) -> None:
+        self.loader = loader
+        self.image_shape = image_shape
+        self.epoch = 0
+        self.start_batch = 0
+
+    def __len__(self) -> int:
+        return len(self.loader) - self.start_batch
+
+    def batches(self, skip: int = 0) -> Iterator[np.ndarray]:
+        """The epoch's batches from `start_batch + skip` on, uint8 (B, H, W, C)."""
+        return self.loader.batches(self.epoch, self.start_batch + skip)
+
+    def keras_input(self) -> Any:
+        """What `fit` and `evaluate` take; re-read at every epoch."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # No prefetch behind this: the loader's threads run ahead already, and only here can it
+            # be measured how long a step waits for them.
+            signature = tf.TensorSpec((None, *self.image_shape), tf.uint8)
+            batches = tf.data.Dataset.from_generator(self.batches, output_signature=signature)
+            if self.start_batch:
+                return batches  # the first epoch is shorter than the others
+            return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return _Sequence(self)
+
+
+class _Sequence(keras.utils.PyDataset):
+    """The feed as Keras' framework-free data set."""
+
+    def __init__(self, feed: EpochFeed) -> None:
+        super().__init__(workers=0)
+        self._feed = feed
+        self._iterator: Iterator[np.ndarray] = iter(())
+        self._next = -1
+
+    def __len__(self) -> int:
+        return len(self._feed)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        if index != self._next or index == 0:
+            self._iterator = self._feed.batches(skip=index)
+        self._next = index + 1
+        return (next(self._iterator),)

@@ -1,0 +1,200 @@
+"""ModelBuilder: a spec becomes ImageCompressor(Generator(Encoder, Decoder), Discriminator | None)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from architectures.autoencoder import Decoder, Encoder, Generator
+from architectures.discriminator import Discriminator
+from architectures.image_compressor import ImageCompressor
+from architectures.stack import LayerError, LayerStack, one_line
+from architectures.naming import snake_case
+from builders.checks import DECODER, DISCRIMINATOR, ENCODER
+from builders.problems import ProblemList
+from builders.registry import Registry
+from builders.size_guard import check_sizes, output_shapes
+from builders.spec import Spec
+from constants.defaults import NOMINAL_SIDE
+
+Shape = tuple[int | None, ...]
+
+
+class ModelBuilder:
+    """Builds the model of a spec.
+
+    Args:
+        spec: a validated spec.
+        precision: `float32` or `mixed_bfloat16`; last layers, losses and metrics stay float32.
+
+    Example:
+        >>> compressor = ModelBuilder(load_spec(Path("models/model.json"))).build()
+    """
+
+    def __init__(self, spec: Spec, precision: str = "float32") -> None:
+        self.spec = spec
+        self.precision = precision
+        self._registry = Registry()
+        self._problems = ProblemList()
+
+    def build(self) -> ImageCompressor:
+        """Makes and builds the model; its weights come from Keras' random state.
+
+        Raises:
+            SpecError: a layer refuses its arguments or its input, sizes don't fit, or the model is
+                too large to allocate.
+        """
+        sections = self.spec.sections
+        coders = sections.model.layers.generator.layers
+        judge_section = sections.model.layers.discriminator
+        steps = self._components("preprocessing", sections.preprocessing, "preprocessing")
+        encoder_layers = self._stack(coders.encoder.layers, ENCODER)
+        decoder_layers = self._stack(coders.decoder.layers, DECODER)
+        judge_layers = (
+            [] if judge_section is None else self._stack(judge_section.layers, DISCRIMINATOR)
+        )
+        loss_terms = self._components("loss", sections.loss, "loss")
+        metrics = self._components("metric", sections.training.metrics, "training.metrics")
+        self._raise()
+
+        generator = Generator(
+            Encoder(encoder_layers, steps, name=coders.encoder.name),
+            Decoder(decoder_layers, steps, name=coders.decoder.name),
+            name=sections.model.layers.generator.name,
+        )
+        judge = (
+            None if judge_section is None else Discriminator(judge_layers, name=judge_section.name)
+        )
+        compressor = ImageCompressor(
+            generator, judge, loss_terms, metrics, name=sections.model.name
+        )
+        self._check_outputs(compressor)
+        self._check_shapes(encoder_layers, decoder_layers, judge_layers)
+        self._raise()
+        self._build(compressor)
+        self._check_readers(compressor)
+        self._raise()
+        return compressor
+
+    def _stack(self, items: Sequence[Any], path: str) -> list[keras.layers.Layer]:
+        layers = []
+        for index, item in enumerate(items):
+            ((name, arguments),) = item.items()
+            dtype = "float32" if index == len(items) - 1 else self.precision
+            more = {"dtype": arguments.get("dtype") or dtype}
+            if arguments.get("name") is None:
+                more["name"] = f"{snake_case(name)}_{index}"
+            given = {key: value for key, value in arguments.items() if key not in more}
+            layers.append(self._create("layer", {name: given}, f"{path}[{index}]", **more))
+        return layers
+
+    def _components(self, kind: str, items: Sequence[Any], path: str) -> list[Any]:
+        return [self._create(kind, item, f"{path}[{i}]") for i, item in enumerate(items)]
+
+    def _create(self, kind: str, item: Any, path: str, **more: Any) -> Any:
+        try:
+            return self._registry.create(kind, item, **more)
+        except (ValueError, TypeError) as error:
+            self._problems.add(f"{path}.{next(iter(item))}", one_line(error))
+            return None
+
+    def _raise(self) -> None:
+        self._problems.raise_if_any(self.spec.source)
+
+    def _check_outputs(self, compressor: ImageCompressor) -> None:
+        """Every loss term and metric finds what it reads."""
+        known = {"x", "x_hat", "y"}
+        layers = [*compressor.encoder.stack, *compressor.decoder.stack]
+        for layer in layers:
+            known.update(getattr(layer, "aux_keys", ()))
+        if compressor.discriminator is not None:
+            known.update({"real_logits", "fake_logits"})
+        for path, readers in (
+            ("loss", compressor.loss_terms),
+            ("training.metrics", compressor.image_metrics()),
+        ):
+            for index, reader in enumerate(readers):
+                missing = [key for key in getattr(reader, "requires", ()) if key not in known]
+                if missing:
+                    self._problems.add(
+                        f"{path}[{index}].{type(reader).__name__}",
+                        f"reads {', '.join(missing)}, which no layer of this spec gives; "
+                        f"there is {', '.join(sorted(known))}",
+                    )
+
+    def _check_shapes(
+        self,
+        encoder: list[keras.layers.Layer],
+        decoder: list[keras.layers.Layer],
+        judge: list[keras.layers.Layer],
+    ) -> None:
+        """Follows a nominal image through the layers, before any weight is allocated."""
+        image = nominal_shape(self.spec)
+        latents = check_sizes(encoder, image, ENCODER, self._problems)
+        pixels = None if latents is None else check_sizes(decoder, latents, DECODER, self._problems)
+        if pixels is not None and tuple(pixels[1:]) != tuple(image[1:]):
+            at = " (stated at this size; the spec's height and width are free)"
+            self._problems.add(
+                DECODER.removesuffix(".layers"),
+                f"gives {_sides(pixels)} for an input of {_sides(image)}; they must be equal"
+                + (at if None in self.spec.input_shape else ""),
+            )
+        if judge:
+            check_sizes(judge, image, DISCRIMINATOR, self._problems)
+
+    def _build(self, compressor: ImageCompressor) -> None:
+        try:
+            compressor.build((None, *self.spec.input_shape))
+        except LayerError as error:
+            self._problems.add(self._layer_path(compressor, error), _place(error))
+        except (ValueError, TypeError) as error:
+            self._problems.add("preprocessing", one_line(error))
+        self._raise()
+
+    def _check_readers(self, compressor: ImageCompressor) -> None:
+        """Every loss term and metric takes an image of this size: windows and scales fit."""
+        image = np.zeros(nominal_shape(self.spec), "float32")
+        outputs = {"x": image, "x_hat": image}
+        readers = [("loss", index, term) for index, term in enumerate(compressor.loss_terms)]
+        for index, metric in enumerate(compressor.image_metrics()):
+            readers.append(("training.metrics", index, metric.per_image))
+        for path, index, read in readers:
+            owner = getattr(read, "__self__", read)
+            if set(owner.requires) <= set(outputs):
+                try:
+                    read(outputs)
+                except ValueError as error:
+                    self._problems.add(f"{path}[{index}].{type(owner).__name__}", one_line(error))
+
+    def _layer_path(self, compressor: ImageCompressor, error: LayerError) -> str:
+        stacks: list[tuple[str, LayerStack | None]] = [
+            (ENCODER, compressor.encoder),
+            (DECODER, compressor.decoder),
+            (DISCRIMINATOR, compressor.discriminator),
+        ]
+        for path, stack in stacks:
+            # Stacks are built in order: the one that failed is the first not built.
+            if stack is not None and not stack.built:
+                return f"{path}[{error.index}].{type(stack.stack[error.index]).__name__}"
+        raise error
+
+
+def nominal_shape(spec: Spec) -> tuple[int, ...]:
+    """(1, H, W, C) at which shapes and costs are stated: free sides take the crop or 256."""
+    crop = spec.dataset.crop or spec.dataset.resize or [NOMINAL_SIDE, NOMINAL_SIDE]
+    height, width, channels = spec.input_shape
+    return (1, height or crop[0], width or crop[1], channels)
+
+
+def latent_shape(compressor: ImageCompressor, image: tuple[int, ...]) -> Shape:
+    """Shape (without batch) of the latents of an image of a given shape (1, H, W, C)."""
+    return tuple(output_shapes(compressor.encoder.stack, image)[-1][1:])
+
+
+def _sides(shape: Sequence[Any]) -> str:
+    return "x".join(str(side) for side in shape[1:])
+
+
+def _place(error: LayerError) -> str:
+    return f"does not fit its input {_sides((None, *error.input_shape))}: {error.reason}"

@@ -1,0 +1,66 @@
+"""Name -> class, and a checked component of a spec -> an instance of it."""
+
+from typing import Any
+
+import keras
+
+from builders.catalog import Catalog, load_catalog
+from builders.signatures import KERAS_KINDS, keras_object, registered_classes
+
+
+class Registry:
+    """Makes instances of what the catalog allows, and of nothing else."""
+
+    def __init__(self) -> None:
+        self.catalog: Catalog = load_catalog()
+        self._own = {(kind, name): cls for kind, name, cls in registered_classes()}
+
+    def create(self, kind: str, value: Any, **more: Any) -> Any:
+        """An instance of a component as it stands in a checked spec.
+
+        Args:
+            kind: `layer`, `loss`, `optimizer`, ...
+            value: `{"Name": {arguments}}`, or `"name"` where the kind has a short form.
+            more: arguments that the builder adds; those in the spec win.
+        """
+        name, arguments = (value, {}) if isinstance(value, str) else next(iter(value.items()))
+        if kind == "activation":
+            return name
+        component = self.catalog.find(kind, name)
+        if component is None:
+            raise KeyError(f"{kind} {name} is not in the catalog")
+        ready = dict(more)
+        for key, item in arguments.items():
+            if key in component.arguments:
+                item = self._argument(item, component.arguments[key].fragment, more)
+            ready[key] = item
+        return self._class(kind, component.alias_of or component.name)(**ready)
+
+    def _class(self, kind: str, name: str) -> Any:
+        if (kind, name) in self._own:
+            return self._own[kind, name]
+        if kind == "layer" or kind in KERAS_KINDS:
+            return keras_object(kind, name)
+        raise KeyError(f"{kind} {name} has no class")
+
+    def _argument(self, value: Any, fragment: dict[str, Any], more: dict[str, Any]) -> Any:
+        """Makes the components inside an argument; tuples where Keras compares with tuples."""
+        kind = _component_kind(value, fragment)
+        if kind is not None:
+            inherited = {"dtype": more["dtype"]} if kind == "layer" and "dtype" in more else {}
+            return self.create(kind, value, **inherited)
+        if isinstance(value, list):
+            items = fragment.get("items") or {}
+            for option in fragment.get("anyOf", []):
+                items = option.get("items", items)
+            return [self._argument(item, items, more) for item in value]
+        return value
+
+
+def _component_kind(value: Any, fragment: dict[str, Any]) -> str | None:
+    if not isinstance(value, str | dict):
+        return None
+    for option in fragment.get("anyOf", [fragment]):
+        if "$ref" in option:
+            return str(option["$ref"].rsplit("/", 1)[-1])
+    return None

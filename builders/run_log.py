@@ -1,0 +1,184 @@
+"""What a run tells while it trains: TensorBoard, metrics.csv, and the time its steps take."""
+
+import csv
+import io
+import json
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from builders.callbacks import Progress
+from builders.event_writer import EventWriter
+from builders.feed import EpochFeed
+from builders.optimizers import learning_rates
+from builders.run_folder import RunFolder, write_atomically
+from builders.spec import Spec
+from constants.defaults import LOGGED_IMAGES
+from evaluation.figures import reconstruction_grid
+
+
+class StepClock(keras.callbacks.Callback):
+    """Measures where an epoch's time goes; `figures` are of the last epoch, under `time/`.
+
+    - `images_per_second`: images over the time of the training steps, waiting included.
+    - `step_ms`: milliseconds a step, first step of the run left out (it compiles).
+    - `data_wait_fraction`: share of that time in which the step waited for its batch, in [0, 1].
+    - `validation_seconds`: the pass over the validation images.
+
+    The step sizes of the optimizers are among the figures too. They stand apart from Keras' log, so
+    that its progress line stays readable.
+    """
+
+    def __init__(self, feed: EpochFeed, batch_size: int) -> None:
+        super().__init__()
+        self._feed = feed
+        self._batch_size = min(batch_size, feed.loader.images)
+        self._begin = self._first_end = self._last_end = self._end = 0.0
+        self._first_wait = 0.0
+        self._steps = 0
+        self._compiled = False
+        self.figures: dict[str, float] = {}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begin = time.perf_counter()
+        self._steps = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._last_end = time.perf_counter()
+        self._steps += 1
+        if self._steps == 1:
+            self._first_end, self._first_wait = self._last_end, self._feed.loader.wait_seconds
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.figures = learning_rates(self.model.optimizer)
+        if not self._steps:
+            return
+        begin, steps, wait = self._begin, self._steps, self._feed.loader.wait_seconds
+        if not self._compiled and steps > 1:
+            begin, steps, wait = self._first_end, steps - 1, wait - self._first_wait
+            self._compiled = True
+        seconds = max(self._last_end - begin, 1e-9)
+        self.figures["time/step_ms"] = 1e3 * seconds / steps
+        self.figures["time/images_per_second"] = steps * self._batch_size / seconds
+        self.figures["time/data_wait_fraction"] = min(wait / seconds, 1.0)
+        self.figures["time/validation_seconds"] = time.perf_counter() - self._last_end
+
+
+class RunLog(keras.callbacks.Callback):
+    """Writes each epoch's log to TensorBoard and metrics.csv, with images and latents.
+
+    Args:
+        spec: shown as text.
+        folder: of the run.
+        tensorboard_dir: where event files go.
+        progress: its history becomes metrics.csv.
+        samples: uint8 (N, H, W, C), validation images shown every epoch.
+        clock: gives what is logged beside losses and metrics.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        folder: RunFolder,
+        tensorboard_dir: Any,
+        progress: Progress,
+        samples: np.ndarray,
+        clock: StepClock,
+    ) -> None:
+        super().__init__()
+        self._spec = spec
+        self._folder = folder
+        self._clock = clock
+        self._progress = progress
+        self._samples = samples
+        self._directory = tensorboard_dir
+        self._writer: EventWriter | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        first = self._progress.epoch
+        self._writer = EventWriter(self._directory, purge_step=first + 1 if first else None)
+        text = json.dumps(self._spec.resolved(), indent=2, ensure_ascii=False)
+        indented = "\n".join("    " + line for line in text.splitlines())
+        self._writer.text("spec", indented, step=first)
+        self._writer.hparams(hyperparameters(self._spec))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        writer = self._writer
+        assert writer is not None
+        step = epoch + 1
+        for name, value in {**(logs or {}), **self._clock.figures}.items():
+            writer.scalar(scalar_tag(name), value, step)
+        outputs = self.model.predict_on_batch(self._samples)
+        grid = reconstruction_grid(list(self._samples), list(np.asarray(outputs["x_hat"])))
+        writer.image("original | regenerated | error", grid, step)
+        writer.histogram("latents", np.asarray(outputs["y"]), step)
+        writer.flush()
+
+    def close(self, success: bool) -> None:
+        """Ends the event file; `success` is what the HParams table shows."""
+        if self._writer is not None:
+            self._writer.close(success)
+            self._writer = None
+
+
+class MetricsFile(keras.callbacks.Callback):
+    """Rewrites metrics.csv from the history after each epoch: a resume leaves no row twice."""
+
+    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+        super().__init__()
+        self._folder = folder
+        self._progress = progress
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        write_metrics(self._folder, self._progress.history)
+
+
+def write_metrics(folder: RunFolder, history: dict[str, list[float]]) -> None:
+    """metrics.csv: one row an epoch, the epoch first."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["epoch", *history])
+    for index, row in enumerate(zip(*history.values(), strict=True)):
+        table.writerow([index + 1, *(f"{value:.8g}" for value in row)])
+    write_atomically(folder.metrics, text.getvalue())
+
+
+def scalar_tag(name: str) -> str:
+    """`val_psnr` -> `psnr/validation`, `psnr` -> `psnr/train`: TensorBoard groups by the quantity."""
+    if "/" in name or name.endswith("learning_rate"):
+        return name
+    if name.startswith("val_"):
+        return f"{name[4:]}/validation"
+    return f"{name}/train"
+
+
+def hyperparameters(spec: Spec) -> dict[str, Any]:
+    """What runs are compared by in TensorBoard's HParams page."""
+    training = spec.training
+    ((optimizer, arguments),) = training.optimizer.items()
+    rate = arguments.get("learning_rate")
+    values: dict[str, Any] = {
+        "model": spec.name,
+        "dataset": spec.dataset.name,
+        "batch_size": training.batch_size,
+        "latent_dims": training.latent_dims,
+        "optimizer": optimizer,
+        "learning_rate": rate if isinstance(rate, int | float) else json.dumps(rate),
+        "seed": training.seed,
+    }
+    for term in spec.sections.loss:
+        ((name, details),) = term.items()
+        values[f"loss/{name}"] = json.dumps(details)
+    return values
+
+
+def logged_samples(source: Any, transform: Any, count: int = LOGGED_IMAGES) -> np.ndarray:
+    """The first images of a split as the model sees them in evaluation, uint8 (N, H, W, C)."""
+    images = []
+    for index in range(min(count, len(source))):
+        images.append(transform(source[index], name=source.name(index)))
+    height = min(image.shape[0] for image in images)
+    width = min(image.shape[1] for image in images)
+    return np.stack([image[:height, :width] for image in images])

@@ -1,0 +1,187 @@
+"""The sections of a spec as pydantic models: keys, types, defaults, and their words in the docs.
+
+Components (layers, losses, ...) stand in them as plain trees; the catalog checks those.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from constants import data as data_defaults
+from constants import defaults
+
+
+def _component(kind: str) -> Any:
+    # A marker that `generate.py` turns into a reference: pydantic refuses references it didn't make.
+    return Annotated[Any, WithJsonSchema({"x-component": kind})]
+
+
+LayerItem = _component("layer")
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$")]
+Size = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=2, max_length=2)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Section(BaseModel):
+    """Strict, closed, immutable."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Stack(Section):
+    """A chain of layers."""
+
+    name: Name
+    layers: list[LayerItem] = Field(min_length=1, description="Layers, called in this order.")
+
+
+class EncoderSection(Stack):
+    """The analysis transform g_a: pixels to latents."""
+
+    name: Name = "Encoder"
+
+
+class DecoderSection(Stack):
+    """The synthesis transform g_s: latents to pixels."""
+
+    name: Name = "Decoder"
+
+
+class DiscriminatorSection(Stack):
+    """The opponent of adversarial training: images to logits. Needs the loss term `Adversarial`."""
+
+    name: Name = "Discriminator"
+
+
+class CoderLayers(Section):
+    """Encoder and decoder."""
+
+    encoder: EncoderSection
+    decoder: DecoderSection
+
+
+class GeneratorSection(Section):
+    """Encoder and decoder as one model."""
+
+    name: Name = "Generator"
+    layers: CoderLayers
+
+
+class ModelLayers(Section):
+    """Inputs, generator, and a discriminator if there is one."""
+
+    inputs: list[_component("input")] = Field(  # type: ignore[valid-type]
+        min_length=1, max_length=1, description="One `Input`: the images' shape."
+    )
+    generator: GeneratorSection
+    discriminator: DiscriminatorSection | None = None
+
+
+class ModelSection(Section):
+    """What is trained."""
+
+    name: Name = "Image_Compressor"
+    layers: ModelLayers
+
+
+class TrainingSection(Section):
+    """How it is trained. Flags of `train.py` override these."""
+
+    optimizer: _component("optimizer") = Field(  # type: ignore[valid-type]
+        default={"Adam": {"learning_rate": defaults.LEARNING_RATE}},
+        description="Any Keras optimizer with its arguments; learning_rate may be a schedule.",
+    )
+    discriminator_optimizer: _component("optimizer") | None = Field(  # type: ignore[valid-type]
+        default=None, description="The discriminator's own; null means a copy of `optimizer`."
+    )
+    batch_size: int = Field(
+        defaults.BATCH_SIZE, ge=1, le=65536, description="Images per training step."
+    )
+    epochs: int = Field(
+        defaults.EPOCHS, ge=1, le=1_000_000, description="Passes over the training split."
+    )
+    latent_dims: int = Field(
+        defaults.LATENT_DIMS,
+        ge=1,
+        le=2**24,
+        description="What a null `units` or `filters` on `compressed_representation` becomes.",
+    )
+    seed: Seed = Field(defaults.SEED, description="Seeds weights, order and augmentation.")
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        "auto",
+        description="`auto` takes mixed_bfloat16 where the processor and the spec gain by it.",
+    )
+    early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
+        defaults.EARLY_STOPPING_PATIENCE,
+        description="Epochs without a better validation loss before training stops; null: never.",
+    )
+    metrics: list[_component("metric")] = Field(  # type: ignore[valid-type]
+        default=[{"PSNR": {}}, {"SSIM": {}}],
+        description="What is reported beside the loss, averaged per image.",
+    )
+
+
+class DatasetSection(Section):
+    """What it is trained on. `--dataset` and `--tfds` override name and tfds."""
+
+    name: str = Field(
+        "digits",
+        min_length=1,
+        max_length=4096,
+        description="A TFDS name (with tfds), a folder of images, a video or a folder of videos, "
+        "or an embedded set: digits, photos.",
+    )
+    tfds: bool = Field(False, description="Whether the name is one of TensorFlow Datasets.")
+    resize: Size | None = Field(None, description="[height, width] every image is resized to.")
+    crop: Size | None = Field(
+        None, description="[height, width] cut out: at random in training, from the middle else."
+    )
+    color: Literal["grayscale", "rgb"] | None = Field(
+        None, description="Converts images to one or three channels; null: they must match."
+    )
+    flip: bool = Field(False, description="Mirror half of the training images left to right.")
+    validation_fraction: float = Field(
+        data_defaults.VALIDATION_FRACTION,
+        gt=0,
+        lt=1,
+        description="Share of images held out for validation where the data has no such split.",
+    )
+    test_fraction: float = Field(
+        data_defaults.TEST_FRACTION,
+        ge=0,
+        lt=1,
+        description="Share of images held out for testing where the data has no such split.",
+    )
+    every_nth: int = Field(1, ge=1, description="Of a video, take every nth frame.")
+    max_images: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Use at most this many images of each split."
+    )
+    cache_mebibytes: int = Field(
+        data_defaults.CACHE_MEBIBYTES, ge=0, description="Memory for decoded images, MiB."
+    )
+    workers: int = Field(
+        data_defaults.WORKERS, ge=1, le=256, description="Threads that prepare batches."
+    )
+
+
+class SpecSections(Section):
+    """A whole spec: one experiment."""
+
+    schema_: str | None = Field(None, alias="$schema", description="For editors; not used here.")
+    spec_version: Literal[1] = Field(defaults.SPEC_VERSION, description="The grammar's version.")
+    params: dict[str, Any] = Field(
+        default={}, description='Named values, used elsewhere as `"$name"`.'
+    )
+    preprocessing: list[_component("preprocessing")] = Field(  # type: ignore[valid-type]
+        default=[], description="Invertible steps between pixels in [0, 1] and the encoder."
+    )
+    model: ModelSection
+    loss: list[_component("loss")] = Field(  # type: ignore[valid-type]
+        default=[{"SSIML1": {"alpha": defaults.ALPHA}}],
+        min_length=1,
+        description="Terms whose weighted sum is minimised.",
+    )
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    dataset: DatasetSection = Field(default_factory=DatasetSection)

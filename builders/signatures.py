@@ -1,0 +1,272 @@
+"""Signatures of Keras' and our own classes, as catalog components."""
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any, Final, get_args, get_origin
+
+import keras
+
+from builders.argument_kinds import (
+    BY_NAME,
+    NAME,
+    Fragment,
+    component,
+    enum,
+    fragment_for,
+    optional,
+)
+from builders.catalog import Argument, Component
+
+KERAS_LAYERS: Final = (
+    "Activation",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Cropping2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Dropout",
+    "ELU",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "GroupNormalization",
+    "Identity",
+    "LayerNormalization",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "PReLU",
+    "Permute",
+    "RMSNormalization",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Resizing",
+    "SeparableConv2D",
+    "Softmax",
+    "SpatialDropout2D",
+    "SpectralNormalization",
+    "UnitNormalization",
+    "UpSampling2D",
+    "ZeroPadding2D",
+)
+"""Layers of one tensor in and one out that mean something for images. No Lambda, no TFSMLayer."""
+
+KERAS_ALIASES: Final = {
+    "MaxPool2D": "MaxPooling2D",
+    "AvgPool2D": "AveragePooling2D",
+    "GlobalAvgPool2D": "GlobalAveragePooling2D",
+    "GlobalMaxPool2D": "GlobalMaxPooling2D",
+    "Convolution2D": "Conv2D",
+    "Convolution2DTranspose": "Conv2DTranspose",
+    "DepthwiseConvolution2D": "DepthwiseConv2D",
+    "SeparableConvolution2D": "SeparableConv2D",
+}
+KERAS_KINDS: Final = {
+    "optimizer": (
+        "optimizers",
+        ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion")
+        + ("Muon", "Nadam", "RMSprop", "SGD", "ScheduleFreeAdamW"),
+    ),
+    "schedule": (
+        "optimizers.schedules",
+        ("CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay")
+        + ("PiecewiseConstantDecay", "PolynomialDecay"),
+    ),
+    "initializer": (
+        "initializers",
+        ("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal")
+        + ("LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform")
+        + ("TruncatedNormal", "VarianceScaling", "Zeros"),
+    ),
+    "regularizer": ("regularizers", ("L1", "L2", "L1L2", "OrthogonalRegularizer")),
+    "constraint": ("constraints", ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),
+}
+KERAS_ACTIVATIONS: Final = (
+    ("celu", "elu", "exponential", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish")
+    + ("hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu")
+    + ("sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign", "swish", "tanh")
+    + ("tanh_shrink",)
+)
+LAYER_BASE: Final = ("name", "dtype", "trainable")
+"""What every Keras layer takes through **kwargs."""
+
+OPTIMIZER_REFUSED: Final = frozenset({"kwargs", "name", "loss_scale_factor"})
+
+
+def keras_object(kind: str, name: str) -> Any:
+    """The Keras class of an allow-listed name."""
+    module = "layers" if kind == "layer" else KERAS_KINDS[kind][0]
+    return getattr(importlib.import_module(f"keras.{module}"), name)
+
+
+def keras_components() -> dict[str, dict[str, Component]]:
+    """Every allow-listed Keras component, read off the installed Keras."""
+    kinds: dict[str, dict[str, Component]] = {"layer": {}}
+    for name in KERAS_LAYERS:
+        kinds["layer"][name] = _keras_component("layer", name)
+    for alias, name in KERAS_ALIASES.items():
+        found = kinds["layer"][name]
+        kinds["layer"][alias] = Component(
+            alias, f"Another name of {name}.", found.arguments, alias_of=name
+        )
+    for kind, (_, names) in KERAS_KINDS.items():
+        kinds[kind] = {name: _keras_component(kind, name) for name in names}
+    kinds["activation"] = {
+        name: Component(name, first_line(getattr(keras.activations, name)), {})
+        for name in KERAS_ACTIVATIONS
+    }
+    return kinds
+
+
+def _keras_component(kind: str, name: str) -> Component:
+    cls = keras_object(kind, name)
+    arguments: dict[str, Argument] = {}
+    takes_more = False
+    for each, parameter in inspect.signature(cls).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_more = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL and not (
+            kind in ("optimizer", "schedule") and each in OPTIMIZER_REFUSED
+        ):
+            required = parameter.default is parameter.empty
+            default = None if required else json_default(parameter.default)
+            arguments[each] = Argument(
+                fragment_for(name, each, default, required), required, default
+            )
+    if kind == "layer" and takes_more:
+        for each in LAYER_BASE:
+            arguments.setdefault(each, _base_argument(each))
+    return Component(name, first_line(cls), arguments)
+
+
+def _base_argument(name: str) -> Argument:
+    return Argument(BY_NAME[name], False, True if name == "trainable" else None)
+
+
+def json_default(value: Any) -> Any:
+    """A default as JSON; tuples become lists."""
+    if isinstance(value, tuple):
+        return [json_default(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"default {value!r} has no JSON form")
+
+
+def first_line(documented: Any) -> str:
+    """The one-line summary of a docstring."""
+    text = inspect.getdoc(documented) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def registered_kinds() -> dict[str, type]:
+    """Base class of each kind that a user or this project may register."""
+    from architectures.losses import LossTerm
+    from architectures.metrics import ImageMetric
+    from architectures.preprocessing import Preprocessing
+
+    return {
+        "preprocessing": Preprocessing,
+        "loss": LossTerm,
+        "metric": ImageMetric,
+        "layer": keras.layers.Layer,
+    }
+
+
+def registered_classes() -> Iterator[tuple[str, str, type]]:
+    """(kind, name, class) of all that is registered with Keras and may stand in a spec."""
+    import architectures
+
+    architectures.register_all()
+    kinds = registered_kinds()
+    for key, cls in sorted(keras.saving.get_custom_objects().items()):
+        if not inspect.isclass(cls) or getattr(cls, "in_spec", True) is False:
+            continue
+        if issubclass(cls, keras.Model):
+            continue
+        name = key.rsplit(">", 1)[-1]
+        for kind, base in kinds.items():
+            if issubclass(cls, base):
+                if cls is not base:
+                    yield kind, name, cls
+                break
+
+
+def registered_components() -> Iterator[tuple[str, Component]]:
+    """Catalog components of the registered classes."""
+    for kind, name, cls in registered_classes():
+        yield kind, _own_component(kind, name, cls)
+
+
+def _own_component(kind: str, name: str, cls: type) -> Component:
+    arguments: dict[str, Argument] = {}
+    hints = typing.get_type_hints(cls.__init__, include_extras=True)
+    docs = _argument_docs(cls)
+    takes_more = False
+    for each, parameter in inspect.signature(cls).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_more = True
+            continue
+        required = parameter.default is parameter.empty
+        default = None if required else json_default(parameter.default)
+        fragment = annotation_fragment(each, hints.get(each, Any), default, required)
+        arguments[each] = Argument(fragment, required, default, docs.get(each, ""))
+    if kind == "layer" and takes_more:
+        for each in LAYER_BASE:
+            arguments.setdefault(each, _base_argument(each))
+    return Component(name, first_line(cls), arguments, origin=cls.__module__.split(".")[0])
+
+
+NAMED_BY_KERAS: Final = ("name", "dtype", "trainable", "layer", "layers", "activation")
+
+
+def annotation_fragment(name: str, hint: Any, default: Any, required: bool) -> Fragment:
+    """JSON Schema fragment of a type hint; pydantic writes what isn't a component."""
+    if name in NAMED_BY_KERAS or name.endswith(("_initializer", "_regularizer", "_constraint")):
+        return fragment_for("", name, default, required)
+    if hint is Any:
+        return fragment_for("", name, default, required)
+    options = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    fragments = [
+        {"type": "null"} if option is type(None) else _plain_fragment(option) for option in options
+    ]
+    return fragments[0] if len(fragments) == 1 else {"anyOf": fragments}
+
+
+def _plain_fragment(hint: Any) -> Fragment:
+    import pydantic
+
+    if get_origin(hint) is typing.Literal:
+        return enum(*get_args(hint))
+    schema = pydantic.TypeAdapter(hint).json_schema()
+    if schema.get("type") == "array" and "prefixItems" in schema:
+        items = schema.pop("prefixItems")
+        schema["items"] = items[0]
+    return schema
+
+
+def _argument_docs(cls: type) -> dict[str, str]:
+    """The `Args:` entries of a Google-style docstring, one string each."""
+    docs: dict[str, str] = {}
+    current = ""
+    in_args = False
+    for doc in (inspect.getdoc(cls) or "", inspect.getdoc(cls.__init__) or ""):
+        for line in doc.splitlines():
+            if line.strip() in ("Args:", "Arguments:"):
+                in_args = True
+            elif in_args and line and not line.startswith(" "):
+                in_args = False
+            elif in_args and line.startswith("    ") and line[4:5].strip() and ":" in line:
+                current, _, rest = line.strip().partition(":")
+                current = current.split(" ")[0].strip("*")
+                docs[current] = rest.strip()
+            elif in_args and current and line.strip():
+                docs[current] += " " + line.strip()
+        in_args = False
+    return docs
