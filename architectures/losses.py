@@ -249,7 +249,7 @@ class KLDivergence(LossTerm):
         name: What logs call this term; null means `kl_divergence`.
     """
 
-    requires = ("posterior_mean", "posterior_log_var")
+    requires: tuple[str, ...] = ("posterior_mean", "posterior_log_var")
 
     def __init__(
         self, per_pixel: bool = False, weight: float = 1.0, name: str | None = None

@@ -249,7 +249,7 @@ def _add(total: Any, error: Any, term: Tensor) -> None:
 
 
 def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the rounded sum of two numbers and exactly what rounding lost (Knuth, TAOCP 4.2.2)."""
+    """Returns the rounded sum and exactly what rounding lost (Knuth, TAOCP vol. 2, 4.2.2)."""
     rounded = a + b
     added = rounded - a
     return rounded, (a - (rounded - added)) + (b - added)

@@ -232,7 +232,7 @@ def _power(base: Tensor, exponent: float) -> Tensor:
 
     The slope of `v ** p` with p < 1 is infinite at 0, and times the zero slope of `relu` that is
     NaN: one image with a contrast term of 0 would ruin the step. The value here is exact, and the
-    slope is `p max(v, 1e-3) ** (p - 1)` (at most 40 for the published exponents) for positive
+    slope is `p max(v, 1e-3) ** (p - 1)` (at most 54, for any exponent up to 1) for positive
     values and 0 for others.
     """
     positive = ops.relu(base)

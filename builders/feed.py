@@ -34,7 +34,7 @@ class EpochFeed:
         return self.loader.batches(self.epoch, self.start_batch + skip)
 
     def keras_input(self) -> Any:
-        """What `fit` and `evaluate` take; re-read at every epoch."""
+        """What `fit` and `evaluate` take: epochs of `len(self)` batches, as it is now."""
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -42,8 +42,6 @@ class EpochFeed:
             # be measured how long a step waits for them.
             signature = tf.TensorSpec((None, *self.image_shape), tf.uint8)
             batches = tf.data.Dataset.from_generator(self.batches, output_signature=signature)
-            if self.start_batch:
-                return batches  # the first epoch is shorter than the others
             return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
         return _Sequence(self)
 

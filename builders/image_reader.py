@@ -195,7 +195,7 @@ def _eight_bit(image: Image.Image, label: str) -> Image.Image:
         return _without_palette(image)
     if mode in {"1", "L", "La", "LA"}:
         return image.convert("LA" if image.has_transparency_data else "L")
-    # RGB, RGBA, RGBa, RGBX, CMYK, YCbCr, HSV; what Pillow cannot convert (LAB) is a ValueError.
+    # RGB, RGBA, RGBa, RGBX, CMYK, YCbCr, HSV, LAB.
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 

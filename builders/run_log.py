@@ -97,6 +97,8 @@ class RunLog(keras.callbacks.Callback):
         self._writer: EventWriter | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
+        if self._writer is not None:
+            return  # `fit` goes on after an epoch that was resumed in its middle
         first = self._progress.epoch
         self._writer = EventWriter(self._directory, purge_step=first + 1 if first else None)
         text = json.dumps(self._spec.resolved(), indent=2, ensure_ascii=False)

@@ -60,8 +60,8 @@ def stable_split(
 
     (Where train has just the one key, it is the test key with the smallest u that goes.) So for
     n >= 2 train and (v > 0) validation are never empty. Once the hashes alone give both of them an
-    image, adding keys moves nothing; before, it can only send the keys that a rule moved (two at
-    most) back to where their hashes say.
+    image, adding keys moves nothing; before that, in a handful of images, at most two of them are
+    where a rule put them and not their hash.
 
     Args:
         keys: names, each once.

@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,14 +94,23 @@ def build_compressor(spec: Spec) -> tuple[ImageCompressor, ModelSummary, Precisi
 
     The weights are a function of the spec's seed alone.
     """
-    keras.utils.set_random_seed(spec.training.seed)
+    make_repeatable(spec.training.seed)
     compressor = ModelBuilder(spec).build()
     summary = summarize(spec, compressor)
     precision = choose_precision(spec.training.precision, summary.macs)
     if precision.policy != "float32":
-        keras.utils.set_random_seed(spec.training.seed)
+        make_repeatable(spec.training.seed)
         compressor = ModelBuilder(spec, precision.policy).build()
     return compressor, summary, precision
+
+
+def make_repeatable(seed: int) -> None:
+    """Seeds Keras' random state; under TensorFlow, sums run in a fixed order from here on."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def dry_run(spec: Spec, say: Say = print) -> None:
@@ -254,26 +262,20 @@ class _Session:
         """Trains to the last epoch; returns the exit status."""
         progress, feed = self.progress, self.feeds["train"]
         epochs = self.spec.training.epochs
-        feed.epoch, feed.start_batch = progress.epoch, progress.batch
         if progress.epoch >= epochs:
             say(f"nothing to do: {progress.epoch} of {epochs} epochs are done (--epochs for more)")
             return 0
         clock = StepClock(feed, self.spec.training.batch_size)
         log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
         ended_well = False
-        with StopSignals() as signals, warnings.catch_warnings():
-            # Resumed inside an epoch, that epoch has fewer batches than the others.
-            warnings.filterwarnings("ignore", "Your input ran out of data")
+        with StopSignals() as signals:
+            callbacks = self._callbacks(log, clock, feed, signals, metric_values)
             try:
-                self.compressor.fit(
-                    feed.keras_input(),
-                    validation_data=self.feeds["validation"].keras_input(),
-                    initial_epoch=progress.epoch,
-                    epochs=epochs,
-                    shuffle=False,  # the feed shuffles
-                    verbose=self._verbosity(),
-                    callbacks=self._callbacks(log, clock, feed, signals, metric_values),
-                )
+                if progress.batch:
+                    # Keras wants equal epochs within one call: the rest of a cut one is a call.
+                    self._fit(progress.epoch + 1, callbacks)
+                if not self.compressor.stop_training:
+                    self._fit(epochs, callbacks)
                 ended_well = True
             except Interrupted:
                 where = "" if self.folder.path.parent.name == "runs" else f" --run_dir={self.folder.path}"
@@ -287,6 +289,19 @@ class _Session:
             finally:
                 log.close(ended_well)
         return 0
+
+    def _fit(self, last_epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
+        feed = self.feeds["train"]
+        feed.epoch, feed.start_batch = self.progress.epoch, self.progress.batch
+        self.compressor.fit(
+            feed.keras_input(),
+            validation_data=self.feeds["validation"].keras_input(),
+            initial_epoch=self.progress.epoch,
+            epochs=last_epoch,
+            shuffle=False,  # the feed shuffles
+            verbose=self._verbosity(),
+            callbacks=callbacks,
+        )
 
     def _verbosity(self) -> int:
         """A bar is for a terminal; a file or a pipe gets a line an epoch."""

@@ -35,12 +35,13 @@ _FONT_SIZE_PT = 9.0
 _AXIS_LABELS = {
     "loss": "loss",
     "psnr": "PSNR (dB)",
+    "psnr_db": "PSNR (dB)",
     "ssim": "SSIM",
     "ms_ssim": "MS-SSIM",
     "bits_per_pixel": "rate (bits per pixel)",
     "learning_rate": "learning rate",
 }
-_DEFAULT_PANELS = ("loss", "psnr", "ssim")
+_DEFAULT_PANELS = ("loss", "psnr_db", "psnr", "ssim")
 
 
 def reconstruction_grid(
@@ -145,7 +146,7 @@ def curve_figure(
     names = list(panels) if panels is not None else [n for n in _DEFAULT_PANELS if n in there]
     missing = [name for name in names if name not in there]
     if missing or not names:
-        wanted = ", ".join(missing) or "loss, psnr or ssim"
+        wanted = ", ".join(missing) or " or ".join(_DEFAULT_PANELS)
         found = ", ".join(history) or "nothing"
         raise ValueError(f"curve_figure: the history has no {wanted}; it has {found}")
     figure = Figure(figsize=(3.6 * len(names), 3.0), dpi=_DPI, layout="constrained")

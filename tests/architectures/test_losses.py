@@ -186,7 +186,7 @@ def test_total_is_the_weighted_sum_of_means() -> None:
 def test_total_needs_terms_and_tags_that_differ() -> None:
     with pytest.raises(ValueError, match="at least one"):
         losses.total_loss([], images())
-    with pytest.raises(ValueError, match="'mse_loss' is used more than once.*name"):
+    with pytest.raises(ValueError, match=r"'mse_loss' is used more than once.*name"):
         losses.total_loss([losses.MSE(), losses.MSE(scale=255)], images())
     named = [losses.MSE(), losses.MSE(scale=255, name="mse_255")]
     _, values = losses.total_loss(named, images())
@@ -194,7 +194,7 @@ def test_total_needs_terms_and_tags_that_differ() -> None:
 
 
 def test_missing_outputs_are_named() -> None:
-    with pytest.raises(ValueError, match="kl_divergence reads posterior_mean.*returns x, x_hat"):
+    with pytest.raises(ValueError, match=r"kl_divergence reads posterior_mean.*returns x, x_hat"):
         losses.KLDivergence()(images())
 
 

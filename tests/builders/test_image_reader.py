@@ -190,17 +190,12 @@ def test_one_transparent_value(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "wide.png", 4)[0, :, 3], [0, 255])
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
 def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
-    Image.fromarray(photo()).convert(mode).save(tmp_path / "a.tif")
+    soft = photo() // 2 + 64  # inside every one of these spaces
+    Image.fromarray(soft).convert(mode).save(tmp_path / "a.tif")
     pixels = read_image(tmp_path / "a.tif", 3)
-    assert np.abs(pixels.astype(int) - photo()).max() <= 2
-
-
-def test_lab_is_refused_by_name(tmp_path: Path) -> None:
-    Image.new("LAB", (4, 4)).save(tmp_path / "a.tif")
-    with pytest.raises(BrokenImage, match="LAB"):
-        read_image(tmp_path / "a.tif", 3)
+    assert np.abs(pixels.astype(int) - soft).max() <= 5
 
 
 @pytest.mark.parametrize("file", ["a.jpg", "a.png", "a.webp", "a.tif"])

@@ -155,8 +155,8 @@ def test_any_size_makes_a_picture_that_holds_its_cells(count, height, width, rgb
 HISTORY = {
     "loss": [0.5, 0.4, 0.3],
     "val_loss": [0.6, 0.5, 0.4],
-    "psnr": [20.0, 22.0, 23.0],
-    "val_psnr": [19.0, 21.0, 22.0],
+    "psnr_db": [20.0, 22.0, 23.0],
+    "val_psnr_db": [19.0, 21.0, 22.0],
     "val_ssim": [0.7, 0.8, 0.9],
     "learning_rate": [1e-3, 1e-3, 5e-4],
 }
@@ -192,7 +192,7 @@ def test_a_single_epoch_is_visible_and_gaps_are_allowed():
 
 
 def test_a_history_without_the_quantity_is_refused():
-    with pytest.raises(ValueError, match="no loss, psnr or ssim; it has nothing"):
+    with pytest.raises(ValueError, match="no loss or psnr_db or psnr or ssim; it has nothing"):
         curve_figure({})
     with pytest.raises(ValueError, match="no bpp; it has loss"):
         curve_figure({"loss": [1.0]}, panels=["loss", "bpp"])

@@ -1,0 +1,88 @@
+"""The kinds of file a model is exported to. Imports nothing heavy."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.errors import UserError
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """One kind of exported model.
+
+    Attributes:
+        name: as `--format` takes it.
+        title: in words.
+        suffix: of its single file; empty for a folder.
+        runtime: the package that runs it.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    runtime: str
+
+
+FORMATS: Mapping[str, ExportFormat] = {
+    each.name: each
+    for each in (
+        ExportFormat("saved_model", "TensorFlow SavedModel", "", "tensorflow"),
+        ExportFormat("onnx", "ONNX", ".onnx", "onnxruntime"),
+        ExportFormat("litert", "LiteRT", ".tflite", "ai_edge_litert"),
+        ExportFormat("keras", "Keras", ".keras", "keras"),
+    )
+}
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+def installed(package: str) -> bool:
+    """Whether a package could be imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def format_of(path: Path) -> ExportFormat | None:
+    """The format of an exported model, read off its name; None for anything else."""
+    if path.is_dir():
+        return FORMATS["saved_model"] if (path / SAVED_MODEL_FILE).is_file() else None
+    for each in FORMATS.values():
+        if each.suffix and path.suffix.lower() == each.suffix:
+            return each
+    return None
+
+
+def choose_export_backend(export_format: ExportFormat) -> str | None:
+    """The Keras backend that a format must be written with; None where any will do.
+
+    Weights and specs are the same under every backend, so TensorFlow is taken wherever it is
+    installed, whatever the model was trained with.
+
+    Raises:
+        UserError: a package is missing; the message says how to get it.
+    """
+    if export_format.name == "keras":
+        return None
+    if installed("tensorflow"):
+        if export_format.name == "onnx":
+            _require(("tf2onnx", "onnx"), export_format, "pip install -r requirements-export.txt")
+        return "tensorflow"
+    if export_format.name == "onnx" and installed("jax2onnx"):
+        return "jax"
+    hint = "pip install -r requirements.txt"
+    if export_format.name == "onnx":
+        hint += " -r requirements-export.txt (or, for fixed sizes only: pip install jax2onnx)"
+    raise UserError(
+        f"--format {export_format.name}: {export_format.title} files are written by TensorFlow, which "
+        f"is not installed: {hint}; --format keras needs no TensorFlow"
+    )
+
+
+def _require(packages: tuple[str, ...], export_format: ExportFormat, hint: str) -> None:
+    missing = [package for package in packages if not installed(package)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UserError(
+            f"--format {export_format.name}: {' and '.join(missing)} {verb} not installed: {hint}"
+        )
