@@ -1,11 +1,8 @@
 """What is exported: encoder, decoder or both, with 8-bit pixels on the outside."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 from keras import ops
 
 from architectures.autoencoder import PACKAGE, Decoder, Encoder, Generator, to_uint8
@@ -13,12 +10,9 @@ from architectures.stack import LayerError
 
 Shape = tuple[int | None, ...]
 
-STEPS_MAX = 256
-"""Pixels; a codec that needs images to be multiples of more than this is not looked for."""
-
-# What layers raise for a size they can't take, under any backend: wrong shapes (ValueError,
-# TypeError), arithmetic on a side that is None or 0, a dimension that is not there.
 SIZE_ERRORS = (LayerError, ValueError, TypeError, ArithmeticError, AttributeError, IndexError)
+"""What layers raise for a size they can't take, under any backend: wrong shapes, arithmetic on a
+side that is None or 0, a dimension that is not there."""
 
 
 class Deployed(keras.Model):
@@ -49,14 +43,9 @@ class Deployed(keras.Model):
             shape=self.served_shape, dtype=self.input_dtype, name=self.input_name
         )
 
-    def output(self, *sides: int) -> keras.KerasTensor:
-        """Shape and dtype of what comes out, without computing it.
-
-        Args:
-            sides: sizes of the input's axes after the batch; none for the served shape.
-        """
-        shape = (1, *sides) if sides else self.served_shape
-        return self(keras.KerasTensor(shape, dtype=self.input_dtype))
+    def result_of(self, shape: Shape) -> keras.KerasTensor:
+        """Shape and dtype of what comes out for an input of a shape (B, ...); computes nothing."""
+        return self(keras.KerasTensor(tuple(shape), dtype=self.input_dtype))
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -187,7 +176,7 @@ def deployed_parts(
     encoder = DeployedEncoder(generator.encoder, name="deployed_encoder")
     encoder.build((None, *image_shape))
     decoder = DeployedDecoder(generator.decoder, name="deployed_decoder")
-    decoder.build((None, *encoder.output().shape[1:]))
+    decoder.build((None, *encoder.result_of(encoder.served_shape).shape[1:]))
     both = DeployedAutoencoder(generator.encoder, generator.decoder, name="deployed_autoencoder")
     both.build((None, *image_shape))
     return encoder, decoder, both
@@ -197,95 +186,63 @@ def with_free_size(generator: Generator, channels: int) -> Generator | None:
     """The same model with the same weights for images of any height and width.
 
     Args:
-        generator: built for one size.
+        generator: built, for one size or for any.
         channels: C of its images.
 
     Returns:
         A new generator; None where a layer (Dense, Reshape, Resizing, ...) fixes the size.
     """
-    free = Generator.from_config(generator.get_config())
+    free = Generator.from_config(_free_upsampling(generator.get_config()))
+    any_size = (None, None, None, channels)
     try:
-        free.build((None, None, None, channels))
-        y = free.encoder.output_shapes[-1]
-        image = DeployedAutoencoder(free.encoder, free.decoder).output(None, None, channels).shape
+        free.build(any_size)
+        encoder, _, both = deployed_parts(free, any_size[1:])
+        y = encoder.result_of(any_size).shape
+        images = both.result_of(any_size).shape
     except SIZE_ERRORS:
         return None
-    if len(y) != 4 or y[1:3] != (None, None) or tuple(image[1:]) != (None, None, channels):
+    if len(y) != 4 or tuple(y[1:3]) != (None, None) or tuple(images) != any_size:
         return None
-    mine = [tuple(weight.shape) for weight in generator.weights]
-    if mine != [tuple(weight.shape) for weight in free.weights]:
+    if [weight.shape for weight in free.weights] != [weight.shape for weight in generator.weights]:
         return None
     free.set_weights(generator.get_weights())
     return free
 
 
-@dataclass(frozen=True)
-class SideRule:
-    """Sizes along one side of an image that come back as they went in: first, first + step, ...
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FreeUpSampling2D(keras.layers.UpSampling2D):
+    """Keras' UpSampling2D for images whose height and width are unknown when it is exported.
 
-    Attributes:
-        first: smallest size in pixels.
-        step: from one size to the next, in pixels.
+    Computes the same. Keras 3.15's own layer can't be traced with free sizes unless it takes the
+    nearest pixel, and then it loses the number of channels, which LiteRT's convolution needs.
     """
 
-    first: int
-    step: int
+    def call(self, inputs: Any) -> Any:
+        if self.data_format != "channels_last" or None not in tuple(inputs.shape[1:3]):
+            return super().call(inputs)
+        batch, height, width, _ = ops.shape(inputs)
+        channels = inputs.shape[-1]
+        rows, columns = self.size
+        size = (height * rows, width * columns)
+        if self.interpolation == "nearest":
+            x = ops.reshape(inputs, (batch, height, 1, width, channels))
+            x = ops.tile(x, (1, 1, rows, 1, columns))  # (B, H, rows, W, columns*C)
+            return ops.reshape(x, (batch, *size, channels))
+        # Sizes are unknown only while TensorFlow traces; its resize takes them as tensors.
+        import tensorflow as tf
 
-    def at_least(self, size: int) -> int:
-        """The smallest size of the rule that is not below `size`."""
-        return self.first + max(0, -(-(size - self.first) // self.step)) * self.step
-
-
-def size_rules(model: DeployedAutoencoder, image: tuple[int, int, int]) -> tuple[SideRule, SideRule] | None:
-    """Which heights and widths a model of free size gives back unchanged.
-
-    Only shapes are followed, nothing is computed.
-
-    Args:
-        model: built for any size.
-        image: (H, W, C) that the model is known to give back.
-
-    Returns:
-        Rules for height and width; None where no regular rule with steps up to `STEPS_MAX` was found.
-    """
-    height, width, channels = image
-
-    def keeps(h: int, w: int) -> bool:
-        try:
-            return tuple(model.output(h, w, channels).shape[1:3]) == (h, w)
-        except SIZE_ERRORS:
-            return False
-
-    rules = (
-        _side_rule(height, lambda side: keeps(side, width)),
-        _side_rule(width, lambda side: keeps(height, side)),
-    )
-    return None if rules[0] is None or rules[1] is None else (rules[0], rules[1])
+        return tf.image.resize(inputs, size, method=self.interpolation)
 
 
-def _side_rule(known: int, keeps: Callable[[int], bool]) -> SideRule | None:
-    for step in _steps():
-        if keeps(known + step) and keeps(known + 2 * step):
-            first = known % step or step
-            while first < known and not keeps(first):
-                first += step
-            return SideRule(first, step)
-    return None
-
-
-def _steps() -> Iterator[int]:
-    """1, 2, 4, ..., then every other number: nearly all codecs halve, and each try takes time."""
-    powers = [2**n for n in range(STEPS_MAX.bit_length()) if 2**n <= STEPS_MAX]
-    yield from powers
-    yield from (step for step in range(3, STEPS_MAX) if step not in powers)
-
-
-def probe_image(height: int, width: int, channels: int, batch: int = 1, seed: int = 0) -> np.ndarray:
-    """Smooth gradients with noise, uint8 (B, H, W, C): what exported models are compared on."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width]
-    phase = rng.uniform(0, 6.28, (batch, 1, 1, channels))
-    scale = rng.uniform(4, 24, (batch, 1, 1, channels))
-    wave = np.sin((x + 2 * y)[None, :, :, None] / scale + phase)
-    noise = rng.normal(0, 12, (batch, height, width, channels))
-    return np.clip(128 + 100 * wave + noise, 0, 255).astype(np.uint8)
+def _free_upsampling(config: Any) -> Any:
+    """A serialized model with every UpSampling2D, at any depth, replaced by FreeUpSampling2D."""
+    if isinstance(config, list):
+        return [_free_upsampling(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _free_upsampling(value) for key, value in config.items()}
+    if config.get("class_name") == "UpSampling2D" and config.get("module") == "keras.layers":
+        config["class_name"] = "FreeUpSampling2D"
+        config["module"] = FreeUpSampling2D.__module__
+        config["registered_name"] = f"{PACKAGE}>FreeUpSampling2D"
+    return config

@@ -51,7 +51,11 @@ def save_weights(
 @contextmanager
 def _optimizer_aside(compressor: ImageCompressor) -> Iterator[None]:
     """Keras stores and looks for the optimizer with the model; weights to use need none."""
-    optimizer, compressor.optimizer = compressor.optimizer, None
+    optimizer = getattr(compressor, "optimizer", None)
+    if optimizer is None:  # not compiled
+        yield
+        return
+    compressor.optimizer = None
     try:
         yield
     finally:

@@ -142,9 +142,7 @@ def open_photos(
                     tiles.append(pixels[y : y + height, x : x + width])
                     names.append(f"{file} at {y},{x}")
                     owners.append(photo)
-    assigned = exact_split(
-        list(_PHOTO_FILES), validation_fraction, test_fraction, by_hash=False
-    )
+    assigned = exact_split(list(_PHOTO_FILES), validation_fraction, test_fraction, by_hash=False)
     members = {split: [p for p in _PHOTO_FILES if assigned[p] == split] for split in SPLIT_NAMES}
     note = (
         f"photos: {len(tiles)} tiles of {height}x{width} from scikit-image's photos; "

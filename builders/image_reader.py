@@ -145,8 +145,6 @@ def open_image(
             plain = _eight_bit(image, label)
             return plain if turn is None else plain.transpose(turn)
     except _DECODING_ERRORS as error:
-        if isinstance(error, BrokenImage):
-            raise
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
             raise
         raise BrokenImage(label, _reason(error, source, pixel_limit)) from error

@@ -99,7 +99,7 @@ class RecordReader:
         self._name = name
         self._key = key
         self._size = None if shape[0] is None or shape[1] is None else (shape[0], shape[1])
-        self._stored_channels = shape[2]
+        self._stored_channels = shape[2] or None  # 0 also means: see the image
         self._channels = channels
         self._parse = tf.train.Example.FromString
         self._colour_example: str | None = None

@@ -136,7 +136,7 @@ def test_colour_is_not_thrown_away_unasked(tmp_path: Path) -> None:
 
 def test_gray_is_not_tripled_unasked(tmp_path: Path) -> None:
     save(tmp_path / "a.png", mode="L")
-    with pytest.raises(UserError, match='all images are grayscale.*"color": "rgb"'):
+    with pytest.raises(UserError, match=r'all images are grayscale.*"color": "rgb"'):
         open_folder(tmp_path, 3)
     assert open_folder(tmp_path, 3, color="rgb")[0].shape == (6, 8, 3)
     assert open_folder(tmp_path, 1)[0].shape == (6, 8, 1)

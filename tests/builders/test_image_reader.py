@@ -140,9 +140,7 @@ def test_a_palette_counts_as_gray_when_its_pixels_are(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 80, 80, 80, 160, 160, 160, 255, 255, 255, 255, 0, 0])
     image.save(tmp_path / "a.png")
     assert open_image(tmp_path / "a.png").mode == "L"
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "a.png", 1)[:, :, 0], [[0, 80], [160, 255]]
-    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", 1)[:, :, 0], [[0, 80], [160, 255]])
 
 
 def test_palette_with_transparency_lies_on_white(tmp_path: Path) -> None:
@@ -234,7 +232,7 @@ def test_damaged_exif_does_not_cost_the_image(tmp_path: Path) -> None:
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    for name in ("a.gif", "a.webp", "a.png"):
+    for name in ("a.gif", "a.webp", "a.png", "a.tif"):
         options = {"lossless": True} if name == "a.webp" else {}
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
         np.testing.assert_array_equal(read_image(tmp_path / name, 3)[0, 0], [255, 0, 0])

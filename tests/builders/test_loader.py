@@ -81,9 +81,7 @@ def test_batches_are_a_function_of_seed_and_epoch(
         workers=workers,
         prefetch=prefetch,
     )
-    plain = BatchLoader(
-        source, batch_size, transform=AUGMENT, shuffle=True, seed=seed, workers=0
-    )
+    plain = BatchLoader(source, batch_size, transform=AUGMENT, shuffle=True, seed=seed, workers=0)
     batches = all_batches(loader, epoch=3)
     assert len(batches) == len(loader) == -(-total // batch_size)
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)

@@ -12,7 +12,7 @@ from builders.errors import UserError
 from builders.splits import evenly, exact_split, folder_layout, position, stable_split
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-name_lists = st.lists(names, min_size=2, max_size=40, unique_by=lambda n: position(n))
+name_lists = st.lists(names, min_size=2, max_size=40, unique_by=position)
 fractions = st.tuples(st.floats(0.01, 0.49), st.floats(0.0, 0.49))
 
 
@@ -127,6 +127,6 @@ def test_evenly(total: int, count: int) -> None:
     rows = evenly(np.arange(total) * 3, count)
     assert len(rows) == min(total, count)
     assert len(set(rows.tolist())) == len(rows)
-    if 2 <= len(rows):
+    if len(rows) >= 2:
         assert rows[0] == 0
         assert rows[-1] == (total - 1) * 3

@@ -39,6 +39,7 @@ def write(
         stream.height, stream.width = size
         stream.pix_fmt = pixels
         stream.codec_context.gop_size = key_every
+        stream.bit_rate = 4_000_000
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(frames):
@@ -107,7 +108,7 @@ def test_gray_video(tmp_path: Path) -> None:
     write(tmp_path / "a.mkv", 4, codec="ffv1", pixels="gray")
     assert open_source(tmp_path, "a.mkv", channels=1)[2].shape == (32, 48, 1)
     assert abs(brightness(open_source(tmp_path, "a.mkv", channels=1)[2]) - level(2)) <= 2
-    with pytest.raises(UserError, match='grayscale.*"color": "rgb"'):
+    with pytest.raises(UserError, match=r'grayscale.*"color": "rgb"'):
         open_source(tmp_path, "a.mkv")
 
 
