@@ -27,7 +27,7 @@ FLAG_PATHS = {
     "precision": "training.precision",
     "seed": "training.seed",
 }
-"""Flags that stand for one value of the spec; --learning_rate and --alpha depend on what is there."""
+"""Flags that stand for one value of the spec; --learning_rate and --alpha depend on the rest."""
 
 
 def build_parser() -> Parser:

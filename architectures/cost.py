@@ -7,10 +7,8 @@ import keras
 
 
 def parameters(layer: keras.layers.Layer) -> int:
-    """Numbers in the weights of a layer, trained or not; random seeds are not counted."""
-    return sum(
-        math.prod(weight.shape) for weight in layer.weights if "seed" not in weight.path.lower()
-    )
+    """Numbers in the weights of a layer, trained or not; Keras counts no random seeds there."""
+    return sum(math.prod(weight.shape) for weight in layer.weights)
 
 
 def multiply_accumulates(

@@ -10,15 +10,18 @@ Filtering is where the time of SSIM goes, and no single way of doing it is right
   two-tap convolution (`"polyphase"`): constant cost per pixel, full vectors.
 * GPUs and TPUs multiply float32 matrices in TF32 or bfloat16 by default. SSIM subtracts
   `E[x]^2` from `E[x^2]`, so eleven bits are not enough: rounding the operands to TF32 moves the
-  SSIM of a photo with noise of standard deviation 0.05 by as much as 0.035. There the window is a
-  sum of shifted copies (`"shifted"`), elementwise float32 arithmetic that XLA fuses into one
-  kernel.
+  SSIM of a photo with noise of standard deviation 0.05 by as much as 0.035. JAX takes an order for
+  full precision with each operation, and gets it. TensorFlow has a switch for the whole process
+  only, which is not ours to turn; on its accelerators the window is a sum of shifted copies
+  (`"shifted"`), elementwise float32 arithmetic that XLA fuses.
 
 `benchmarks/ssim_speed.py` measures all of them; its docstring has the numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import keras
@@ -57,53 +60,70 @@ def gaussian_weights(filter_size: int, sigma: float) -> np.ndarray:
 
 
 def gaussian_filter(
-    planes: Tensor, weights: np.ndarray, method: FilterMethod | None = None
-) -> Tensor:
+    signals: Sequence[Tensor], weights: np.ndarray, method: FilterMethod | None = None
+) -> list[Tensor]:
     """Filters planes along both axes, where the window fits entirely ("valid"), and transposes.
 
     The result is transposed because each axis is filtered while it is the last one. All maps that
     SSIM combines are transposed alike and then averaged, so turning them back would be wasted.
 
     Args:
-        planes: Tensor of shape `(N, H, W)`, float32. Any size may be unknown when traced.
+        signals: Tensors of one shape `(N, H, W)`, float32. Any size may be unknown when traced.
         weights: Window from `gaussian_weights`, `n` values.
         method: How to filter; `None` picks by `default_method` for each axis.
 
     Returns:
-        Tensor of shape `(N, W - n + 1, H - n + 1)`, float32.
+        For each signal a tensor of shape `(N, W - n + 1, H - n + 1)`, float32.
     """
-    rows = _filter_last_axis(planes, weights, method)  # (N, H, W')
-    return _filter_last_axis(ops.transpose(rows, (0, 2, 1)), weights, method)  # (N, W', H')
+    if (method or default_method(None)) == "shifted":
+        # Stacked, as the number of operations is what this way costs. Otherwise one by one: what
+        # depends on x alone then needs no gradient while x is the data, a quarter of the work.
+        together = _filter_both_axes(ops.concatenate(signals, axis=0), weights, "shifted")
+        return ops.split(together, len(signals), axis=0)
+    return [_filter_both_axes(planes, weights, method) for planes in signals]
 
 
 def default_method(length: Any) -> FilterMethod:
     """Picks how to filter rows of a length on the devices that are present.
 
     Args:
-        length: Length of a row in pixels; not an `int` (a symbolic tensor) when it is unknown.
+        length: Length of a row in pixels; not an `int` (None, a symbolic tensor) when unknown.
 
     Returns:
-        `"shifted"` where there is an accelerator, otherwise `"matmul"` for rows known to be at most
-        `MATMUL_MAX_LENGTH` long and `"polyphase"` for all others.
+        `"shifted"` where there is an accelerator whose matrix products cannot be made exact,
+        otherwise `"matmul"` for rows known to be at most `MATMUL_MAX_LENGTH` long and
+        `"polyphase"` for all others.
     """
     # Devices of the default kind: accelerators if there are any, otherwise CPUs.
-    if not all(device.startswith("cpu") for device in keras.distribution.list_devices()):
+    devices = keras.distribution.list_devices()
+    if keras.backend.backend() != "jax" and not all(each.startswith("cpu") for each in devices):
         return "shifted"
     if isinstance(length, int) and length <= MATMUL_MAX_LENGTH:
         return "matmul"
     return "polyphase"
 
 
+def _filter_both_axes(planes: Tensor, weights: np.ndarray, method: FilterMethod | None) -> Tensor:
+    rows = _filter_last_axis(planes, weights, method)  # (N, H, W')
+    return _filter_last_axis(ops.transpose(rows, (0, 2, 1)), weights, method)  # (N, W', H')
+
+
 def _filter_last_axis(planes: Tensor, weights: np.ndarray, method: FilterMethod | None) -> Tensor:
-    length = ops.shape(planes)[2]
-    method = method or default_method(length)
-    if method == "matmul":
-        return _matmul(planes, weights)
-    if method == "polyphase":
-        return _polyphase(planes, weights)
-    if method == "shifted":
-        return _shifted(planes, weights)
-    raise ValueError(f'method must be "matmul", "polyphase" or "shifted", found {method!r}')
+    method = method or default_method(ops.shape(planes)[2])
+    filters = {"matmul": _matmul, "polyphase": _polyphase, "shifted": _shifted}
+    if method not in filters:
+        raise ValueError(f"method must be one of {', '.join(filters)}, found {method!r}")
+    with _full_precision():
+        return filters[method](planes, weights)
+
+
+def _full_precision() -> AbstractContextManager[Any]:
+    """Orders float32 arithmetic for the matrix products within, where a backend takes orders."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_matmul_precision("highest")
+    return nullcontext()
 
 
 def banded_matrix(rows: int, columns: int, weights: np.ndarray) -> np.ndarray:

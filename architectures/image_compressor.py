@@ -64,7 +64,7 @@ class ImageCompressor(keras.Model):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.generator.build(input_shape)
         if self.discriminator is not None:
-            self.discriminator.build(self.decoder.output_shapes[-1])
+            self.discriminator.build(input_shape)  # what it sees are images
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
@@ -83,18 +83,21 @@ class ImageCompressor(keras.Model):
     ) -> Any:
         """The weighted sum of the loss terms, averaged over images; fills `y_pred["loss_terms"]`."""
         outputs = y_pred
+        penalties = list(self.losses)  # regularizers of the layers
         if self.discriminator is not None:
             self._judge(outputs, training)
         total, values = total_loss(self.loss_terms, outputs)
-        for penalty in self.losses:  # regularizers of the layers
+        for penalty in penalties:
             total = total + penalty
         if self.discriminator is not None:
             judged = self._discriminator_loss(outputs)
             values = {**values, "discriminator_loss": judged}
             judged = ops.mean(judged)
-            # Its gradient counts, its value does not: `loss` stays what the generator minimises,
-            # and validation can compare it.
+            # Of what the discriminator minimises the gradient counts and the value does not:
+            # `loss` stays what the generator minimises, and validation can compare it.
             total = total + (judged - ops.stop_gradient(judged))
+            for penalty in self._discriminator_penalties():  # in `penalties` too
+                total = total - ops.stop_gradient(penalty)
         outputs["loss_terms"] = values
         return total
 
@@ -124,6 +127,16 @@ class ImageCompressor(keras.Model):
     def _discriminator_loss(self, outputs: dict[str, Any]) -> Any:
         (term,) = [term for term in self.loss_terms if isinstance(term, Adversarial)]
         return term.discriminator_loss(outputs["real_logits"], outputs["detached_fake_logits"])
+
+    def _discriminator_penalties(self) -> list[Any]:
+        """Of the regularizers on its weights; one on activities would judge two batches at once."""
+        judge = self.discriminator
+        assert judge is not None
+        return [
+            variable.regularizer(variable.value)
+            for variable in judge.trainable_variables
+            if variable.regularizer is not None
+        ]
 
     def get_config(self) -> dict[str, Any]:
         judge = self.discriminator

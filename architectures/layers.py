@@ -10,6 +10,17 @@ from keras import ops
 PACKAGE = "codecsmith"
 
 
+def image_shape(shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    """Gives back a shape that is (B, H, W, C).
+
+    Raises:
+        ValueError: the shape has another rank.
+    """
+    if len(shape) != 4:
+        raise ValueError(f"expected an input of height, width and channels, found {shape[1:]}")
+    return tuple(shape)
+
+
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class SpaceToDepth(keras.layers.Layer):
     """Folds each block of pixels into channels: (H, W, C) -> (H/b, W/b, C*b*b). Exact.
@@ -23,12 +34,7 @@ class SpaceToDepth(keras.layers.Layer):
         self.block_size = int(block_size)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        for side in input_shape[1:3]:
-            if side is not None and side % self.block_size:
-                raise ValueError(
-                    f"height and width must be multiples of block_size {self.block_size}, "
-                    f"found {input_shape[1]}x{input_shape[2]}"
-                )
+        self.compute_output_shape(input_shape)
         super().build(input_shape)
 
     def call(self, x: Any) -> Any:
@@ -39,8 +45,12 @@ class SpaceToDepth(keras.layers.Layer):
         return ops.reshape(x, (batch, height // b, width // b, b * b * channels))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, height, width, channels = input_shape
+        batch, height, width, channels = image_shape(input_shape)
         b = self.block_size
+        if any(side is not None and side % b for side in (height, width)):
+            raise ValueError(
+                f"height and width must be multiples of block_size {b}, found {height}x{width}"
+            )
         return (
             batch,
             None if height is None else height // b,
@@ -68,11 +78,7 @@ class DepthToSpace(keras.layers.Layer):
         self.block_size = int(block_size)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if input_shape[-1] is None or input_shape[-1] % self.block_size**2:
-            raise ValueError(
-                f"channels must be a multiple of block_size squared ({self.block_size**2}), "
-                f"found {input_shape[-1]}"
-            )
+        self.compute_output_shape(input_shape)
         super().build(input_shape)
 
     def call(self, x: Any) -> Any:
@@ -84,13 +90,17 @@ class DepthToSpace(keras.layers.Layer):
         return ops.reshape(x, (batch, height * b, width * b, out))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, height, width, channels = input_shape
+        batch, height, width, channels = image_shape(input_shape)
         b = self.block_size
+        if channels is None or channels % b**2:
+            raise ValueError(
+                f"channels must be a multiple of block_size squared ({b**2}), found {channels}"
+            )
         return (
             batch,
             None if height is None else height * b,
             None if width is None else width * b,
-            None if channels is None else channels // (b * b),
+            channels // (b * b),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -116,16 +126,18 @@ class Residual(keras.layers.Layer):
             else keras.saving.deserialize_keras_object(layer)
             for layer in layers
         ]
+        for layer in self.branch:
+            if getattr(layer, "returns_aux", False):
+                raise ValueError(
+                    f"{type(layer).__name__} can't stand inside a Residual: it gives more than one "
+                    "tensor"
+                )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         x = keras.KerasTensor(input_shape)
         for layer in self.branch:
             x = layer(x)
-        if tuple(x.shape[1:]) != tuple(input_shape[1:]):
-            raise ValueError(
-                f"the layers of a Residual must keep the shape: {input_shape[1:]} became "
-                f"{tuple(x.shape[1:])}"
-            )
+        self._check_kept(input_shape, x.shape)
         self.built = True
 
     def call(self, x: Any) -> Any:
@@ -135,7 +147,18 @@ class Residual(keras.layers.Layer):
         return x + y
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
+        shape = tuple(input_shape)
+        for layer in self.branch:
+            shape = tuple(layer.compute_output_shape(shape))
+        self._check_kept(input_shape, shape)
+        return tuple(input_shape)
+
+    def _check_kept(self, before: Sequence[int | None], after: Sequence[int | None]) -> None:
+        if tuple(after[1:]) != tuple(before[1:]):
+            raise ValueError(
+                f"the layers of a Residual must keep the shape: {tuple(before[1:])} became "
+                f"{tuple(after[1:])}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.branch]

@@ -33,17 +33,19 @@ class Rescale(Preprocessing):
     """Maps pixels linearly: `y = x * scale + offset`; its inverse is `x = (y - offset) / scale`.
 
     Args:
-        scale: factor on pixels in [0, 1]; not zero. 2 with offset -1 gives [-1, 1].
-        offset: added after the factor.
+        scale: factor on pixels in [0, 1], its size from 1e-6 to 1e6. 2 with offset -1 gives [-1, 1].
+        offset: added after the factor; at most 1000 times as large.
 
     Raises:
-        ValueError: scale is zero.
+        ValueError: scale or offset are out of range: float32 could not undo the step.
     """
 
     def __init__(self, scale: float = 2.0, offset: float = -1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if scale == 0:
-            raise ValueError("scale must not be 0: it has no inverse")
+        if not 1e-6 <= abs(scale) <= 1e6:
+            raise ValueError(f"the size of scale must be from 1e-6 to 1e6, found {scale}")
+        if not abs(offset) <= 1000 * abs(scale):
+            raise ValueError(f"offset must be at most 1000 times the scale, found {offset}")
         self.scale = float(scale)
         self.offset = float(offset)
 

@@ -203,11 +203,8 @@ def _luminance_and_contrast(
 ) -> tuple[Tensor, Tensor]:
     """Returns the two factors of SSIM as maps (N, W', H') of planes (N, H, W)."""
     c1, c2 = (K1 * max_val) ** 2, (K2 * max_val) ** 2
-    # Four filters instead of one over all signals: what depends on x alone then needs no gradient
-    # when x is the data, and that is a quarter of the backward pass.
-    mean_x, mean_y = gaussian_filter(x, weights), gaussian_filter(y, weights)
-    second = gaussian_filter(ops.square(x) + ops.square(y), weights)
-    product = gaussian_filter(x * y, weights)
+    signals = x, y, ops.square(x) + ops.square(y), x * y
+    mean_x, mean_y, second, product = gaussian_filter(signals, weights)
     means_product = 2.0 * mean_x * mean_y
     means_squared = ops.square(mean_x) + ops.square(mean_y)
     luminance = (means_product + c1) / (means_squared + c1)

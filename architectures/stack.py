@@ -1,9 +1,19 @@
-"""A chain of layers that knows which of them failed: the body of encoder, decoder, discriminator."""
+"""A chain of layers that knows which of them failed: body of encoder, decoder, discriminator."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+
+
+LAYER_ERRORS = (
+    *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
+    *(NotImplementedError, AssertionError),
+)
+"""What Keras' layers raise at arguments or inputs they can't take."""
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class LayerError(ValueError):
@@ -45,7 +55,7 @@ class LayerStack(keras.Model):
             before = tuple(x.shape)
             try:
                 x, _ = _split(layer, layer(x))
-            except (ValueError, TypeError, ArithmeticError, AttributeError, IndexError) as error:
+            except LAYER_ERRORS as error:
                 raise LayerError(index, layer.name, before[1:], one_line(error)) from error
             shape = tuple(x.shape)
             if any(side is not None and side < 1 for side in shape):
@@ -82,9 +92,9 @@ def _split(layer: keras.layers.Layer, result: Any) -> tuple[Any, dict[str, Any]]
 
 
 def one_line(error: BaseException) -> str:
-    """The first sentence of a Keras error, without the call trace that Keras appends."""
-    text = str(error).split("Arguments received by")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if lines and lines[0].startswith("Exception encountered when calling"):
-        lines = lines[1:]
-    return " ".join(lines)[:300] or type(error).__name__
+    """The message of a Keras error in one line, without the call trace that Keras adds."""
+    text = _STYLE.sub("", str(error).split("Arguments received by")[0])
+    lines = [line.strip() for line in text.splitlines()]
+    told = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    words = " ".join(" ".join(told).split())
+    return f"{words[:297]}..." if len(words) > 300 else words or type(error).__name__

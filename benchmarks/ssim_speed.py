@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -35,8 +35,8 @@ SIZES = ("32x28x28x1", "8x256x256x3", "1x512x768x3")
 BACKEND = keras.backend.backend()
 
 
-def ssim_by_filter(filter_planes: Callable[[Tensor], Tensor]) -> Similarity:
-    """Returns SSIM with a filter of planes (N, H, W)."""
+def ssim_by_filter(filter_signals: Callable[[Sequence[Tensor]], Sequence[Tensor]]) -> Similarity:
+    """Returns SSIM with a filter of signals, each of them planes (N, H, W)."""
 
     def similarity(x: Tensor, x_hat: Tensor) -> Tensor:
         batch, height, width, channels = x.shape
@@ -44,8 +44,7 @@ def ssim_by_filter(filter_planes: Callable[[Tensor], Tensor]) -> Similarity:
             ops.reshape(ops.transpose(image, (0, 3, 1, 2)), (batch * channels, height, width))
             for image in (x, x_hat)
         )
-        mean_x, mean_y = filter_planes(x), filter_planes(y)
-        second, product = filter_planes(x * x + y * y), filter_planes(x * y)
+        mean_x, mean_y, second, product = filter_signals((x, y, x * x + y * y, x * y))
         cross, squares = 2 * mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
         luminance = (cross + K1**2) / (squares + K1**2)
         contrast = (2 * product - cross + K2**2) / (second - squares + K2**2)
@@ -54,19 +53,22 @@ def ssim_by_filter(filter_planes: Callable[[Tensor], Tensor]) -> Similarity:
     return similarity
 
 
-def one_channel(planes: Tensor) -> Tensor:
+def one_channel(signals: Sequence[Tensor]) -> list[Tensor]:
     """Filters planes (N, H, W) by two convolutions with one channel."""
     weights = gaussian_weights(FILTER_SIZE, FILTER_SIGMA)
-    rows = ops.conv(
-        planes[..., None], weights.reshape(1, -1, 1, 1), data_format="channels_last"
-    )  # (N, H, W', 1)
-    return ops.conv(rows, weights.reshape(-1, 1, 1, 1), data_format="channels_last")[..., 0]
+
+    def both_axes(planes: Tensor) -> Tensor:
+        kernels = weights.reshape(1, -1, 1, 1), weights.reshape(-1, 1, 1, 1)
+        rows = ops.conv(planes[..., None], kernels[0], data_format="channels_last")
+        return ops.conv(rows, kernels[1], data_format="channels_last")[..., 0]
+
+    return [both_axes(planes) for planes in signals]
 
 
 def forced(method: FilterMethod) -> Similarity:
     """Returns SSIM with one of our filters for both axes."""
     weights = gaussian_weights(FILTER_SIZE, FILTER_SIGMA)
-    return ssim_by_filter(lambda planes: gaussian_filter(planes, weights, method))
+    return ssim_by_filter(lambda signals: gaussian_filter(signals, weights, method))
 
 
 def candidates() -> dict[str, Similarity]:

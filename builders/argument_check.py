@@ -1,11 +1,12 @@
 """Checks a JSON value against a fragment of JSON Schema, in words a person can act on.
 
-Only the keywords that our catalog uses are known (type, enum, minimum, ..., anyOf, items, $ref): the
-messages are the reason not to use a general validator, whose report on `anyOf` names everything but
-the slip.
+Only the keywords that our catalog uses are known (type, enum, minimum, ..., anyOf, items, $ref):
+the messages are the reason not to use a general validator, whose report on `anyOf` names everything
+but the slip.
 """
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,30 +27,33 @@ _WORDS = {
 }
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "string": (str,),
+    "null": (type(None),),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
 def is_type(value: Any, name: str) -> bool:
     """Whether a JSON value has a JSON Schema type; booleans are no numbers."""
-    match name:
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case "boolean":
-            return isinstance(value, bool)
-        case "string":
-            return isinstance(value, str)
-        case "null":
-            return value is None
-        case "array":
-            return isinstance(value, list)
-        case "object":
-            return isinstance(value, dict)
-    raise KeyError(name)
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, _TYPES[name])
 
 
-def described(fragment: Fragment) -> str:
+_COMMON_LIMIT = 2**31 - 1
+"""Of nearly all integers; said only to who goes beyond it."""
+
+
+def described(fragment: Fragment, every_limit: bool = False) -> str:
     """A fragment in words: `an integer >= 1`, `one of "valid", "same"`."""
     if "anyOf" in fragment:
-        return " or ".join(dict.fromkeys(described(option) for option in fragment["anyOf"]))
+        options = (described(option, every_limit) for option in fragment["anyOf"])
+        return " or ".join(dict.fromkeys(options))
     if "enum" in fragment:
         values = ", ".join(shown(value) for value in fragment["enum"])
         return f"one of {values}" if len(fragment["enum"]) > 1 else values
@@ -65,7 +69,7 @@ def described(fragment: Fragment) -> str:
             size = f" of {low} to {high}"
         else:
             size = f" of at least {low}" if low else ""
-        return f"a list{size} ({described(fragment['items'])} each)"
+        return f"a list{size} ({described(fragment.get('items', {}), every_limit)} each)"
     text = _WORDS.get(kind, "a value")
     limits = []
     for keyword, sign in (
@@ -74,7 +78,7 @@ def described(fragment: Fragment) -> str:
         ("maximum", "<="),
         ("exclusiveMaximum", "<"),
     ):
-        if keyword in fragment and abs(fragment[keyword]) < 2**31 - 1:
+        if keyword in fragment and (every_limit or abs(fragment[keyword]) < _COMMON_LIMIT):
             limits.append(f"{sign} {fragment[keyword]}")
     if "pattern" in fragment:
         limits.append("of letters, digits, '_', '.' and '-'")
@@ -90,22 +94,36 @@ def fits(value: Any, fragment: Fragment) -> bool:
         return any(value == each and type(value) is type(each) for each in fragment["enum"])
     if "$ref" in fragment:
         return isinstance(value, str | dict)
-    if not is_type(value, fragment["type"]):
-        return False
+    # A fragment without a type is of a user's class whose hint says nothing: the class decides.
+    return "type" not in fragment or (is_type(value, fragment["type"]) and _within(value, fragment))
+
+
+def _within(value: Any, fragment: Fragment) -> bool:
+    """Whether a value of the right type keeps to the limits of a fragment."""
     if isinstance(value, list):
-        if not fragment.get("minItems", 0) <= len(value) <= fragment.get("maxItems", len(value)):
-            return False
-        return all(fits(item, fragment["items"]) for item in value)
+        low, high = fragment.get("minItems", 0), fragment.get("maxItems", len(value))
+        items = fragment.get("items", {})
+        return low <= len(value) <= high and all(fits(item, items) for item in value)
     if isinstance(value, str):
-        return re.search(fragment.get("pattern", ""), value) is not None
+        # `$` of Python also matches before a line break at the end; JSON Schema's does not.
+        return "pattern" not in fragment or (
+            re.search(fragment["pattern"], value) is not None and not value.endswith("\n")
+        )
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (
-            value >= fragment.get("minimum", value)
+            abs(value) <= sys.float_info.max
+            and value >= fragment.get("minimum", value)
             and value <= fragment.get("maximum", value)
             and ("exclusiveMinimum" not in fragment or value > fragment["exclusiveMinimum"])
             and ("exclusiveMaximum" not in fragment or value < fragment["exclusiveMaximum"])
         )
     return True
+
+
+def _is_large(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_is_large(item) for item in value)
+    return isinstance(value, int | float) and abs(value) >= _COMMON_LIMIT
 
 
 def check_value(
@@ -125,7 +143,7 @@ def check_value(
         check_component: called for each component found where one is expected.
     """
     if not fits(value, fragment):
-        report(path, f"found {shown(value)}, expected {described(fragment)}")
+        report(path, f"found {shown(value)}, expected {described(fragment, _is_large(value))}")
         return
     if "anyOf" in fragment:
         fragment = next(option for option in fragment["anyOf"] if fits(value, option))
@@ -133,4 +151,5 @@ def check_value(
         check_component(fragment["$ref"].rsplit("/", 1)[-1], value, path)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            check_value(item, fragment["items"], f"{path}[{index}]", report, check_component)
+            items = fragment.get("items", {})
+            check_value(item, items, f"{path}[{index}]", report, check_component)

@@ -1,8 +1,8 @@
 """What each argument of a layer, optimizer, ... may be: JSON Schema fragments by argument name.
 
-Keras signatures carry names and defaults but no types; this table adds them, so that a wrong type is
-found before Keras is imported, and an editor can complete and check. An argument without an entry gets
-a fragment from its default value; our own components get theirs from their type hints.
+Keras signatures carry names and defaults but no types; this table adds them, so that a wrong type
+is found before Keras is imported, and an editor can complete and check. An argument without an
+entry gets a fragment from its default value; our own components get theirs from their type hints.
 """
 
 from typing import Any, Final
@@ -35,8 +35,7 @@ def either(*options: Fragment) -> Fragment:
 
 def optional(fragment: Fragment) -> Fragment:
     """The fragment, or null."""
-    options = fragment["anyOf"] if "anyOf" in fragment else [fragment]
-    return either(*options, NOTHING)
+    return either(*fragment.get("anyOf", [fragment]), NOTHING)
 
 
 def array(items: Fragment, low: int = 0, high: int | None = None) -> Fragment:
@@ -53,7 +52,7 @@ def pair(items: Fragment) -> Fragment:
 
 
 def component(kind: str) -> Fragment:
-    """A component of a catalog kind: `{"Name": {arguments}}`, or `"Name"` where that says it all."""
+    """A component of a catalog kind: `{"Name": {arguments}}`, or `"Name"` where that is all."""
     return {"$ref": f"#/$defs/{kind}"}
 
 
@@ -180,12 +179,9 @@ def fragment_for(component_name: str, argument: str, default: Any, required: boo
     """The fragment of one Keras argument: by component, by name, then by the default's type."""
     if (component_name, argument) in BY_COMPONENT:
         return BY_COMPONENT[component_name, argument]
-    if argument.endswith("_initializer"):
-        return optional(component("initializer"))
-    if argument.endswith("_regularizer"):
-        return optional(component("regularizer"))
-    if argument.endswith("_constraint"):
-        return optional(component("constraint"))
+    for kind in ("initializer", "regularizer", "constraint"):
+        if argument.endswith(f"_{kind}"):
+            return optional(component(kind))
     if argument in BY_NAME:
         return BY_NAME[argument]
     if not required:

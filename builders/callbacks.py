@@ -1,9 +1,9 @@
 """Callbacks that keep a run safe: state on disk, the best weights, a stop that can be resumed."""
 
+import shutil
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from builders.checkpoint import TrainingState, save_weights
+from architectures.losses import Adversarial
+from builders.checkpoint import NonFiniteWeights, TrainingState, save_weights
 from builders.errors import RunError
 from builders.feed import EpochFeed
+from builders.optimizers import learning_rates
+from builders.run_folder import write_atomically
 from builders.spec import Spec
 
 MONITOR = "val_loss"
@@ -34,11 +37,14 @@ class Progress:
     Attributes:
         epoch: the epoch to go on with, from 0.
         batch: batches of it that are done.
-        best_loss: lowest validation loss so far.
+        best_loss: lowest validation loss so far, see `monitored_loss`.
         best_epoch: its epoch, -1 before the first.
         history: one list an entry of the log, one value an epoch.
         stopped: why training ended before its last epoch, if it did.
         seconds: time spent training, all pieces together.
+        images: what an epoch trains on, 0 before the first save.
+        log_dir: where event files go, if not into the run folder.
+        checkpoint: where a copy of the best weights goes, if anywhere.
     """
 
     epoch: int = 0
@@ -48,6 +54,14 @@ class Progress:
     history: dict[str, list[float]] = field(default_factory=dict)
     stopped: str = ""
     seconds: float = 0.0
+    images: int = 0
+    log_dir: str | None = None
+    checkpoint: str | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether an earlier piece of the run saved a state."""
+        return self.epoch > 0 or self.batch > 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; infinity, which JSON lacks, becomes null."""
@@ -93,26 +107,40 @@ class StopSignals:
 
 
 class LossGuard(keras.callbacks.Callback):
-    """Stops the run at the first step whose loss is not a number."""
+    """Stops the run at the first step whose loss is not a number.
 
-    def __init__(self, learning_rate: Callable[[], float]) -> None:
+    Args:
+        feed: tells with which batch an epoch began.
+    """
+
+    def __init__(self, feed: EpochFeed) -> None:
         super().__init__()
-        self._learning_rate = learning_rate
-        self._epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch = epoch
+        self._feed = feed
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         # The running mean stays NaN once it is: a look at any later step finds it too.
         loss = float(keras.ops.convert_to_numpy((logs or {})["loss"]))
         if not np.isfinite(loss):
-            raise NonFiniteLoss(
-                f"the loss is {loss} at step {batch + 1} of epoch {self._epoch + 1}. Likely causes: "
-                f"a learning rate that is too high (now {self._learning_rate():g}; try a tenth, or "
-                '"global_clipnorm": 1.0 in the optimizer), an unbounded layer before an exponential, '
-                "or a loss term on images smaller than it needs. The last good state is kept."
-            )
+            step = self._feed.start_batch + batch + 1
+            # `self.model`, here and below: under JAX it brings the values of this step back.
+            raise not_finite(f"the loss is {loss}", step, self._feed.epoch, self.model)
+
+
+def not_finite(what: str, step: int, epoch: int, model: Any) -> NonFiniteLoss:
+    """The error for a run that has left the numbers, with what to try.
+
+    Args:
+        what: what was found.
+        step: of the epoch, from 1.
+        epoch: from 0.
+        model: compiled.
+    """
+    rate = learning_rates(model.optimizer)["learning_rate"]
+    return NonFiniteLoss(
+        f"{what} at step {step} of epoch {epoch + 1}. Likely causes: a learning rate that is too "
+        f'high (now {rate:g}; try a tenth, or "global_clipnorm": 1.0 in the optimizer), an '
+        "unbounded layer before an exponential, or a loss term on images smaller than it needs."
+    )
 
 
 class Backup(keras.callbacks.Callback):
@@ -125,7 +153,6 @@ class Backup(keras.callbacks.Callback):
         steps: batches between saves inside an epoch; 0 for none.
         signals: tells whether a stop is wanted.
         metric_values: values of the metrics at the moment a run was cut inside an epoch.
-        figures: gives what the history holds beside Keras' log.
     """
 
     def __init__(
@@ -136,10 +163,8 @@ class Backup(keras.callbacks.Callback):
         steps: int,
         signals: StopSignals,
         metric_values: list[Any] | None,
-        figures: Callable[[], dict[str, float]],
     ) -> None:
         super().__init__()
-        self._figures = figures
         self._seconds_before = progress.seconds
         self._began = time.monotonic()
         self._state = state
@@ -166,40 +191,68 @@ class Backup(keras.callbacks.Callback):
         due = self._steps > 0 and done % self._steps == 0
         if done == len(self._feed.loader) or not (due or self._signals.wanted):
             return  # the epoch's end saves, after its validation
-        self._progress.batch = done
-        _ = self.model  # under JAX this brings the weights of this step back into the model
-        self._save()
-        if self._signals.wanted:
-            raise Interrupted
+        self._save(replace(self._progress, batch=done))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._progress.epoch, self._progress.batch = epoch + 1, 0
-        for name, value in {**(logs or {}), **self._figures()}.items():
-            self._progress.history.setdefault(name, []).append(float(value))
-        self._save()
+        self._save(replace(self._progress, epoch=epoch + 1, batch=0))
+
+    def _save(self, reached: Progress) -> None:
+        model = self.model  # under JAX this brings the weights of this step back into the model
+        reached.seconds = self._seconds_before + time.monotonic() - self._began
+        try:
+            self._state.save(reached.to_json())
+        except NonFiniteWeights as error:
+            step = reached.batch or len(self._feed.loader)
+            raise not_finite(str(error), step, self._progress.epoch, model) from None
+        # Only now: until the file is whole, the run stands where the one before it says.
+        self._progress.epoch, self._progress.batch = reached.epoch, reached.batch
+        self._progress.seconds = reached.seconds
         if self._signals.wanted:
             raise Interrupted
-
-    def _save(self) -> None:
-        self._progress.seconds = self._seconds_before + time.monotonic() - self._began
-        self._state.save(self._progress.to_json())
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights with the lowest validation loss; knows the best of an earlier piece."""
+    """Keeps the weights with the lowest validation loss; knows the best of an earlier piece.
 
-    def __init__(self, spec: Spec, path: Path, progress: Progress) -> None:
+    Args:
+        spec: stored with the weights.
+        path: in the run folder.
+        progress: remembers the best; changed in place.
+        copy: where else the file goes; None for nowhere.
+    """
+
+    def __init__(self, spec: Spec, path: Path, progress: Progress, copy: Path | None) -> None:
         super().__init__()
         self._spec = spec
         self._path = path
         self._progress = progress
+        self._copy = copy
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        loss = float((logs or {})[MONITOR])
+        loss = monitored_loss(self.model, logs or {})
         if loss < self._progress.best_loss:
             self._progress.best_loss, self._progress.best_epoch = loss, epoch
-            info = {"epoch": epoch + 1, MONITOR: loss}
+            info = {"epoch": epoch + 1, MONITOR: float((logs or {})[MONITOR])}
             save_weights(self.model, self._spec, self._path, info)
+            if self._copy is not None:
+                write_atomically(self._copy, lambda target: _copied(self._path, target))
+
+
+def _copied(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def monitored_loss(model: Any, logs: dict[str, Any]) -> float:
+    """What the best epoch is chosen by: the validation loss, without an adversarial term.
+
+    That term is measured by the discriminator as it is in this epoch. It rises when the
+    discriminator gets better, so over epochs it does not compare.
+    """
+    loss = float(logs[MONITOR])
+    judged = [term for term in model.loss_terms if isinstance(term, Adversarial)]
+    if len(judged) == len(model.loss_terms):
+        return loss
+    return loss - sum(term.weight * float(logs[f"val_{term.tag}"]) for term in judged)
 
 
 class Patience(keras.callbacks.Callback):

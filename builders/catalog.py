@@ -70,19 +70,23 @@ SHORT_FORM_KINDS = frozenset({"activation", "initializer", "regularizer", "const
 """Kinds that Keras' own JSON names by a bare string: `"activation": "leaky_relu"`."""
 
 
+RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
+"""Layers of Keras that wrap code or files of any kind: refused by name, not as a misspelling."""
+
+
 class _Check:
     def __init__(self, catalog: Catalog, report: Any) -> None:
         self.catalog = catalog
         self.report = report
 
     def component(self, kind: str, value: Any, path: str) -> None:
+        arguments: Any
         if isinstance(value, str) and kind in SHORT_FORM_KINDS:
             name, arguments = value, {}
         elif isinstance(value, dict) and len(value) == 1:
             ((name, arguments),) = value.items()
         else:
-            form = f'{{"{_article(kind)} name": {{arguments}}}}'
-            self.report(path, f"found {shown(value)}, expected {form}")
+            self.report(path, f"found {shown(value)}, expected {_form(kind, value)}")
             return
         found = self.catalog.find(kind, name)
         if found is None:
@@ -92,36 +96,40 @@ class _Check:
         if not isinstance(arguments, dict):
             self.report(path, f"found {shown(arguments)}, expected an object of arguments")
             return
-        missing = [
-            each
-            for each, argument in found.arguments.items()
-            if argument.required and each not in arguments
-        ]
-        for each in missing:
-            self.report(path, f'missing argument "{each}"')
+        for each, argument in found.arguments.items():
+            if argument.required and each not in arguments:
+                self.report(path, f"missing argument {shown(each)}")
         for each, item in arguments.items():
-            argument = found.arguments.get(each)
-            if argument is None:
-                hint = near_miss(each, found.arguments)
-                self.report(path, f'unknown argument "{each}"{hint}')
+            if each not in found.arguments:
+                hint = near_miss(each, found.arguments) if found.arguments else "; it takes none"
+                self.report(path, f"unknown argument {shown(each)}{hint}")
                 continue
-            check_value(item, argument.fragment, join(path, each), self.report, self.component)
+            fragment = found.arguments[each].fragment
+            check_value(item, fragment, join(path, each), self.report, self.component)
 
     def _unknown(self, kind: str, name: str, path: str) -> None:
+        if kind == "layer" and name in RUNS_CODE:
+            self.report(path, f"the layer {shown(name)} runs code, and nothing in a spec may")
+            return
         elsewhere = [k for k in self.catalog.kinds if k != kind and self.catalog.find(k, name)]
         hint = near_miss(name, self.catalog.components(kind))
         if elsewhere and not hint.startswith("; did"):
-            hint = f"; {elsewhere[0]}s of that name do not go here"
-        self.report(path, f'unknown {kind} "{shown_name(name)}"{hint}')
+            hint = f"; that is {_article(elsewhere[0])}"
+        self.report(path, f"unknown {kind} {shown(name)}{hint}")
 
 
-def shown_name(name: str) -> str:
-    """A name cut to what a line can hold."""
-    return name if len(name) <= 60 else name[:57] + "..."
+def _form(kind: str, value: Any) -> str:
+    """What a component looks like, for one that doesn't."""
+    if kind == "activation":
+        return 'the name of an activation, such as "relu"'
+    form = f'{{"{kind.capitalize()} name": {{arguments}}}}'
+    if isinstance(value, dict) and "class_name" in value:
+        return f'{form}; Keras\' "class_name" and "config" are not read'
+    return f"a name or {form}" if kind in SHORT_FORM_KINDS else form
 
 
 def _article(kind: str) -> str:
-    return kind.capitalize()
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def component_to_json(component: Component) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Weights files that say which spec they belong to, and the whole state of a training run."""
 
+import hashlib
 import json
 import os
+import struct
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +16,28 @@ import numpy as np
 
 from architectures.image_compressor import ImageCompressor
 from architectures.stack import one_line
-from builders.errors import UserError
+from builders.errors import RunError, UserError
 from builders.problems import near_miss
-from builders.run_folder import RunFolder, write_atomically
+from builders.run_folder import UNFINISHED, RunFolder, write_atomically
 from builders.spec import ARCHITECTURE_KEYS, Spec, difference
 
 SPEC_ATTRIBUTE = "codecsmith_spec"
 INFO_ATTRIBUTE = "codecsmith_info"
+DIGEST_ATTRIBUTE = "codecsmith_digest"
 WEIGHTS_SUFFIX = ".weights.h5"
 STATE_FORMAT = 1
+
+RESUME_MAY_CHANGE = ("training.epochs", "dataset.workers", "dataset.cache_mebibytes")
+"""Paths of a spec that a run may go on with other values of: they don't touch what is learned."""
+
+_DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) + (
+    RuntimeError, zipfile.BadZipFile, struct.error, SyntaxError, MemoryError, OverflowError
+)  # fmt: skip
+"""What NumPy, h5py and Keras raise on files with changed bytes."""
+
+
+class NonFiniteWeights(RunError):
+    """A weight is NaN or infinite: such a state is no state to go on from."""
 
 
 def save_weights(
@@ -44,8 +60,17 @@ def save_weights(
             # A dataset, not an attribute: HDF5 caps an attribute at 64 KiB.
             file.create_dataset(SPEC_ATTRIBUTE, data=json.dumps(architecture))
             file.create_dataset(INFO_ATTRIBUTE, data=json.dumps(dict(info)))
+            file.create_dataset(DIGEST_ATTRIBUTE, data=weights_digest(compressor))
 
     write_atomically(path, write)
+
+
+def weights_digest(compressor: ImageCompressor) -> str:
+    """SHA-256 of all weights in their order: HDF5 itself does not notice a changed byte."""
+    digest = hashlib.sha256()
+    for variable in compressor.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value)).tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -84,7 +109,11 @@ def find_weights(given: str) -> Path:
         if best.is_file():
             return best
     for folder in folders:
-        found = sorted(folder.glob(f"*{WEIGHTS_SUFFIX}"), key=os.path.getmtime)
+        found = [
+            each
+            for each in sorted(folder.glob(f"*{WEIGHTS_SUFFIX}"), key=os.path.getmtime)
+            if not each.name.startswith(UNFINISHED)
+        ]
         if len(found) == 1:
             return found[0]
         if found:
@@ -97,12 +126,19 @@ def find_weights(given: str) -> Path:
 
 def stored_architecture(path: Path) -> dict[str, Any] | None:
     """The architecture a weights file was written for; None in a file of other origin."""
+    stored = _stored_text(path, SPEC_ATTRIBUTE)
+    try:
+        return None if stored is None else dict(json.loads(stored))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged: {one_line(error)}") from None
+
+
+def _stored_text(path: Path, name: str) -> str | None:
+    """One of the texts that `save_weights` adds to a weights file."""
     try:
         with h5py.File(path, "r") as file:
-            if SPEC_ATTRIBUTE not in file:
-                return None
-            return dict(json.loads(file[SPEC_ATTRIBUTE].asstr()[()]))
-    except OSError as error:
+            return str(file[name].asstr()[()]) if name in file else None
+    except _DAMAGE as error:
         raise UserError(f"{path}: not a readable HDF5 file: {one_line(error)}") from None
 
 
@@ -116,18 +152,25 @@ def load_weights(compressor: ImageCompressor, spec: Spec, path: Path) -> None:
     if theirs is not None:
         resolved = spec.resolved()
         mine = {key: resolved[key] for key in ARCHITECTURE_KEYS}
-        lines = difference(mine, theirs)
-        if lines:
-            shown_lines = [f"  {line}" for line in lines[:10]]
-            if len(lines) > 10:
-                shown_lines.append(f"  and {len(lines) - 10} more")
-            head = f"{path}: a checkpoint of another spec than {spec.source}:"
-            raise UserError("\n".join([head, *shown_lines]))
+        _refuse(difference(mine, theirs), f"{path}: a checkpoint of another spec than {spec.source}:")
+    digest = _stored_text(path, DIGEST_ATTRIBUTE)
     try:
         with _optimizer_aside(compressor):
             compressor.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path}: does not fit {spec.source}: {one_line(error)}") from None
+    except _DAMAGE as error:
+        what = f"does not fit {spec.source}" if theirs is None else "damaged"
+        raise UserError(f"{path}: {what}: {one_line(error)}") from None
+    if digest is not None and digest != weights_digest(compressor):
+        raise UserError(f"{path}: damaged: its weights are not those that were written")
+
+
+def _refuse(lines: Sequence[str], head: str, limit: int = 10) -> None:
+    """Raises a UserError that names differences, if there are any."""
+    if lines:
+        shown_lines = [f"  {line}" for line in lines[:limit]]
+        if len(lines) > limit:
+            shown_lines.append(f"  and {len(lines) - limit} more")
+        raise UserError("\n".join([head, *shown_lines]))
 
 
 class TrainingState:
@@ -151,12 +194,19 @@ class TrainingState:
 
         Args:
             progress: JSON-able: epoch, batch, best loss, history, ...
+
+        Raises:
+            NonFiniteWeights: nothing was written then.
+            RunError: the file can't be written.
         """
         arrays = {
             f"{group}/{index}": keras.ops.convert_to_numpy(variable.value)
             for group, variables in self._groups().items()
             for index, variable in enumerate(variables)
         }
+        for index, variable in enumerate(self._compressor.variables):
+            if not np.isfinite(arrays[f"model/{index}"]).all():
+                raise NonFiniteWeights(f"the weights {variable.path} are not finite")
         meta = {
             "format": STATE_FORMAT,
             "spec": self._spec.resolved(),
@@ -185,20 +235,17 @@ class TrainingState:
             with np.load(self._path, allow_pickle=False) as stored:
                 meta = json.loads(stored["meta"].tobytes())
                 arrays = {key: stored[key] for key in stored.files if key != "meta"}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            found, theirs = meta["format"], meta["spec"]
+        except _DAMAGE as error:
             raise UserError(f"{self._path}: damaged: {one_line(error)}") from None
-        if meta["format"] != STATE_FORMAT:
-            raise UserError(
-                f"{self._path}: format {meta['format']}, this version reads {STATE_FORMAT}"
-            )
-        mine, theirs = self._spec.resolved(), meta["spec"]
+        if found != STATE_FORMAT:
+            raise UserError(f"{self._path}: format {found}, this version reads {STATE_FORMAT}")
         lines = [
             line
-            for key in (*ARCHITECTURE_KEYS, "loss")
-            for line in difference(mine[key], theirs[key], key)
+            for line in difference(self._spec.resolved(), theirs)
+            if not line.startswith(tuple(f"{path}:" for path in RESUME_MAY_CHANGE))
         ]
-        if lines:
-            raise UserError("\n".join([f"{self._path}: the state of another spec:", *lines[:10]]))
+        _refuse(lines, f"{self._path}: the state of another spec than {self._spec.source}:")
         for group, variables in self._groups().items():
             count = sum(key.startswith(f"{group}/") for key in arrays)
             if count != len(variables):

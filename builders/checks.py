@@ -1,14 +1,16 @@
-"""Rules across fields of a spec, a small named function each; run when its form is right."""
+"""Rules across fields of a spec, a small named function each.
+
+They run on specs with wrong components too, so that all errors come at once: a rule looks at what is
+well-formed and keeps silent where its answer hangs on what is not.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
-from builders.problems import ProblemList, join
+from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS
+from builders.problems import ProblemList, join, shown
 from builders.sections import SpecSections
 
-ENCODER = "model.layers.generator.layers.encoder.layers"
-DECODER = "model.layers.generator.layers.decoder.layers"
-DISCRIMINATOR = "model.layers.discriminator.layers"
 IMAGE_CHANNELS = (1, 3, 4)
 
 
@@ -17,66 +19,113 @@ def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
     for rule in (
         _image_channels,
         _unique_layer_names,
+        _discriminator_name,
         _adversary_and_its_loss,
         _discriminator_optimizer,
         _divergence_needs_posterior,
         _split_fractions,
         _size_policy,
+        _color_against_channels,
         _unique_tags,
     ):
         rule(spec, problems)
-    return [*_posterior_without_divergence(spec), *_color_against_channels(spec)]
+    return list(_posterior_without_divergence(spec))
 
 
-def _named(items: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for item in items:
-        yield next(iter(item.items()))
+def _named(items: list[Any]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(index, name, arguments) of the well-formed components of a list."""
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and len(item) == 1:
+            ((name, arguments),) = item.items()
+            if isinstance(arguments, dict):
+                yield index, name, arguments
 
 
 def _has(items: list[Any], name: str) -> bool:
-    return any(each == name for each, _ in _named(items))
+    return any(each == name for _, each, _ in _named(items))
 
 
-def _input_shape(spec: SpecSections) -> list[int | None]:
-    return list(spec.model.layers.inputs[0]["Input"]["shape"])
+def _all_known(path: str, problems: ProblemList) -> bool:
+    """Whether every component of a list has a name and form that is known."""
+    return not any(
+        problem.path.startswith(f"{path}[") and problem.path.endswith("]")
+        for problem in problems.items
+    )
+
+
+def _input_shape(spec: SpecSections) -> list[int | None] | None:
+    """[height, width, channels]; None where that is not what the spec says."""
+    for _, _, arguments in _named(spec.model.layers.inputs):
+        shape = arguments.get("shape")
+        if isinstance(shape, list) and len(shape) == 3:
+            usable = all(each is None or type(each) is int for each in shape)
+            return shape if usable else None
+    return None
+
+
+def _stacks(spec: SpecSections) -> Iterator[tuple[str, list[Any]]]:
+    coders = spec.model.layers.generator.layers
+    yield ENCODER, coders.encoder.layers
+    yield DECODER, coders.decoder.layers
+    if spec.model.layers.discriminator is not None:
+        yield DISCRIMINATOR, spec.model.layers.discriminator.layers
 
 
 def _image_channels(spec: SpecSections, problems: ProblemList) -> None:
-    channels = _input_shape(spec)[-1]
-    if channels not in IMAGE_CHANNELS:
+    shape = _input_shape(spec)
+    if shape is not None and shape[-1] not in IMAGE_CHANNELS:
         problems.add(
-            "model.layers.inputs[0].Input.shape[2]",
-            f"found {channels if channels is not None else 'null'}, expected 1 (grayscale), 3 (RGB) "
-            "or 4 (RGBA) channels, the last number of the shape",
+            f"{INPUTS}[0].Input.shape[2]",
+            f"found {shown(shape[-1])}, expected 1 (grayscale), 3 (RGB) or 4 (RGBA) channels",
         )
 
 
 def _unique_layer_names(spec: SpecSections, problems: ProblemList) -> None:
-    coders = spec.model.layers.generator.layers
-    judge = spec.model.layers.discriminator
-    stacks = [(ENCODER, coders.encoder.layers), (DECODER, coders.decoder.layers)]
-    if judge is not None:
-        stacks.append((DISCRIMINATOR, judge.layers))
-    for path, layers in stacks:
+    for path, layers in _stacks(spec):
         seen: dict[str, int] = {}
-        for index, (kind, arguments) in enumerate(_named(layers)):
+        for index, kind, arguments in _named(layers):
             name = arguments.get("name")
+            if not isinstance(name, str):
+                continue
             if name in seen:
                 problems.add(
                     f"{path}[{index}].{kind}.name",
-                    f'"{name}" is also the name of layers[{seen[name]}]; names are unique in a stack',
+                    f"found {shown(name)}, which is layers[{seen[name]}] already; names are unique "
+                    "in a stack",
                 )
-            elif name is not None:
-                seen[name] = index
+            seen.setdefault(name, index)
+
+
+def _discriminator_name(spec: SpecSections, problems: ProblemList) -> None:
+    """Weights go to their optimizer by the discriminator's name."""
+    parts, judge = spec.model.layers, spec.model.layers.discriminator
+    if judge is None:
+        return
+    coders = parts.generator.layers
+    taken = {
+        spec.model.name: "the model",
+        parts.generator.name: "the generator",
+        coders.encoder.name: "the encoder",
+        coders.decoder.name: "the decoder",
+    }
+    for path, layers in _stacks(spec):
+        for index, kind, arguments in _named(layers):
+            if isinstance(arguments.get("name"), str) and path != DISCRIMINATOR:
+                taken.setdefault(arguments["name"], f"{path}[{index}].{kind}")
+    if judge.name in taken:
+        problems.add(
+            "model.layers.discriminator.name",
+            f"found {shown(judge.name)}, which is the name of {taken[judge.name]} already",
+        )
 
 
 def _adversary_and_its_loss(spec: SpecSections, problems: ProblemList) -> None:
-    terms = [index for index, (name, _) in enumerate(_named(spec.loss)) if name == "Adversarial"]
+    terms = [index for index, name, _ in _named(spec.loss) if name == "Adversarial"]
     judge = spec.model.layers.discriminator
-    if judge is not None and not terms:
+    if judge is not None and not terms and _all_known("loss", problems):
         problems.add(
             "model.layers.discriminator",
-            'needs a loss term: add {"Adversarial": {"weight": 0.01}} to "loss"',
+            'has no loss term to train with: add {"Adversarial": {"weight": 0.01}} to "loss"',
         )
     if judge is None and terms:
         problems.add(
@@ -84,7 +133,10 @@ def _adversary_and_its_loss(spec: SpecSections, problems: ProblemList) -> None:
             'needs a discriminator: add "discriminator": {"layers": [...]} beside "generator"',
         )
     for index in terms[1:]:
-        problems.add(f"loss[{index}].Adversarial", "a second term; one discriminator has one loss")
+        problems.add(
+            f"loss[{index}].Adversarial",
+            f"a second term after loss[{terms[0]}]; one discriminator has one loss",
+        )
 
 
 def _discriminator_optimizer(spec: SpecSections, problems: ProblemList) -> None:
@@ -95,8 +147,10 @@ def _discriminator_optimizer(spec: SpecSections, problems: ProblemList) -> None:
 
 def _divergence_needs_posterior(spec: SpecSections, problems: ProblemList) -> None:
     layers = spec.model.layers.generator.layers.encoder.layers
-    for index, (name, _) in enumerate(_named(spec.loss)):
-        if name == "KLDivergence" and not _has(layers, "GaussianLatent"):
+    if _has(layers, "GaussianLatent") or not _all_known(ENCODER, problems):
+        return
+    for index, name, _ in _named(spec.loss):
+        if name == "KLDivergence":
             problems.add(
                 f"loss[{index}].KLDivergence",
                 "needs a posterior: a GaussianLatent layer in the encoder",
@@ -120,35 +174,44 @@ def _split_fractions(spec: SpecSections, problems: ProblemList) -> None:
 
 
 def _size_policy(spec: SpecSections, problems: ProblemList) -> None:
-    sides = _input_shape(spec)[:2]
-    final = spec.dataset.crop or spec.dataset.resize
+    shape, resize = _input_shape(spec), spec.dataset.resize
+    final = spec.dataset.crop or resize
     key = "crop" if spec.dataset.crop else "resize"
     if final is None:
         return
-    if any(want not in (None, got) for want, got in zip(sides, final, strict=True)):
+    if shape and any(want not in (None, got) for want, got in zip(shape, final, strict=False)):
         problems.add(
-            f"dataset.{key}", f"gives {list(final)} pixels, the model's input takes {sides}"
+            f"dataset.{key}",
+            f"gives {shown(final)} pixels, the model's input takes {shown(shape[:2])}",
         )
-    resize = spec.dataset.resize
     if spec.dataset.crop and resize and any(r < c for r, c in zip(resize, final, strict=True)):
-        problems.add("dataset.crop", f"{list(final)} is larger than the resized images {resize}")
+        problems.add(
+            "dataset.crop", f"{shown(final)} is larger than the resized images {shown(resize)}"
+        )
 
 
 def _unique_tags(spec: SpecSections, problems: ProblemList) -> None:
     for path, items in (("loss", spec.loss), ("training.metrics", spec.training.metrics)):
-        seen: set[tuple[str, Any]] = set()
-        for index, (name, arguments) in enumerate(_named(items)):
-            key = (name, arguments.get("name"))
+        seen: dict[tuple[str, Any], int] = {}
+        for index, name, arguments in _named(items):
+            tag = arguments.get("name")
+            key = (name, tag if isinstance(tag, str) else None)
             if key in seen:
                 problems.add(
                     join(join(path, index), name),
-                    'stands twice; tell the two apart with a "name", or drop one',
+                    f"stands at [{seen[key]}] already; drop one, or tell them apart with a "
+                    '"name" each',
                 )
-            seen.add(key)
+            seen.setdefault(key, index)
 
 
-def _color_against_channels(spec: SpecSections) -> Iterator[str]:
-    channels = _input_shape(spec)[-1]
-    wanted = {"grayscale": 1, "rgb": 3}.get(spec.dataset.color or "")
-    if wanted is not None and wanted != channels:
-        yield f"dataset.color is {spec.dataset.color}, but the model takes {channels} channels"
+def _color_against_channels(spec: SpecSections, problems: ProblemList) -> None:
+    shape, color = _input_shape(spec), spec.dataset.color
+    channels = shape[-1] if shape else None
+    if channels is None or color is None:
+        return
+    if (color == "grayscale" and channels != 1) or (color == "rgb" and channels == 1):
+        gives = "1 channel" if color == "grayscale" else "3 channels"
+        problems.add(
+            "dataset.color", f'"{color}" gives {gives}, the model\'s input takes {channels}'
+        )

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from builders.errors import RunError, UserError
+
 CHATTER = re.compile(
     "|".join(
         (
@@ -30,7 +32,8 @@ def chatter_held_back() -> Iterator[None]:
     """Holds back what is written to standard error inside the block.
 
     C++ libraries write to the file descriptor, past Python's `sys.stderr`, so the descriptor
-    itself is turned. At the end, also after an exception, all lines but `CHATTER` are shown.
+    itself is turned. At the end, also after an exception, all lines but `CHATTER` are shown; none
+    after a RunError or a UserError, whose message says what there is to say.
     """
     try:
         target = os.dup(2)
@@ -40,14 +43,19 @@ def chatter_held_back() -> Iterator[None]:
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         os.dup2(held.fileno(), 2)
+        explained = False
         try:
             yield
+        except (RunError, UserError):
+            explained = True
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(target, 2)
             os.close(target)
-            for line in _worth_showing(held):
-                sys.stderr.write(line)
+            if not explained:
+                for line in _worth_showing(held):
+                    sys.stderr.write(line)
 
 
 def _worth_showing(held: IO[bytes]) -> Iterator[str]:

@@ -1,29 +1,12 @@
 """Which image sizes a model of free size gives back as they went in."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from architectures.deployment import SIZE_ERRORS, DeployedAutoencoder
+from builders.export_info import SideRule
 
 STEP_MAX = 256
 """Pixels; a codec that needs images to be multiples of more than this is not looked for."""
-
-
-@dataclass(frozen=True)
-class SideRule:
-    """Good sizes along one side of an image: first, first + step, first + 2 step, ...
-
-    Attributes:
-        first: smallest size in pixels.
-        step: from one size to the next, in pixels.
-    """
-
-    first: int
-    step: int
-
-    def at_least(self, size: int) -> int:
-        """The smallest good size that is not below `size`."""
-        return self.first + max(0, -(-(size - self.first) // self.step)) * self.step
 
 
 def size_rules(

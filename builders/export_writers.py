@@ -120,7 +120,9 @@ def _onnx_of_tensorflow(model: Deployed) -> Any:
             custom_op_handlers={"Erfc": (_erfc, [])},
         )
     if errors:  # it goes on after an error and leaves a part of the model out
-        raise CannotConvert(f"ONNX can't hold this model: {'; '.join(errors)}")
+        missing = re.findall(r": (\w+)\] is not supported", "\n".join(errors))
+        reason = f"no operation for {', '.join(sorted(set(missing)))}" if missing else errors[0]
+        raise CannotConvert(f"ONNX can't hold this model: {reason}")
     return proto
 
 

@@ -1,14 +1,14 @@
 """Command-line flags as changes to a spec."""
 
 import argparse
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from builders.errors import UserError
 from builders.json_reader import read_json
-from builders.overrides import parse_assignment
-from constants.defaults import ALPHA, LEARNING_RATE
+from builders.overrides import parse_assignment, set_value
 
 RESUME_FLAGS = ("epochs",)
 """What may change when a run goes on."""
@@ -30,21 +30,24 @@ def spec_overrides(
     changes: dict[str, Any] = {}
     for text in getattr(flags, "set", None) or []:
         key, value = parse_assignment(text)
-        if not key:
-            raise UserError(f'--set: found "{text}", expected PATH=VALUE')
+        changes.pop(key, None)  # the later one counts, and comes later
         changes[key] = value
     for flag, key in flag_paths.items():
         value = getattr(flags, flag, None)
         if value is not None:
             changes[key] = value
-    tree = read_json(path) if path.exists() else {}
-    if getattr(flags, "learning_rate", None) is not None:
-        name = _optimizer_name(tree, changes)
-        if "training.optimizer" not in changes and "optimizer" not in _section(tree, "training"):
-            changes["training.optimizer"] = {name: {"learning_rate": LEARNING_RATE}}
-        changes[f"training.optimizer.{name}.learning_rate"] = flags.learning_rate
-    if getattr(flags, "alpha", None) is not None:
-        changes.update(_alpha(tree, changes, flags.alpha))
+    rate, alpha = getattr(flags, "learning_rate", None), getattr(flags, "alpha", None)
+    if rate is None and alpha is None:
+        return changes
+    tree = read_json(path)
+    if not isinstance(tree, dict):
+        return changes  # the spec's own check says what is wrong
+    for key, value in changes.items():
+        set_value(tree, key, copy.deepcopy(value))
+    if rate is not None:
+        changes.update(_learning_rate(tree, rate))
+    if alpha is not None:
+        changes.update(_alpha(tree, alpha))
     return changes
 
 
@@ -72,24 +75,34 @@ def resume_overrides(flags: argparse.Namespace) -> dict[str, Any]:
     return {} if flags.epochs is None else {"training.epochs": flags.epochs}
 
 
-def _section(tree: Any, name: str) -> dict[str, Any]:
-    section = tree.get(name) if isinstance(tree, dict) else None
-    return section if isinstance(section, dict) else {}
+def _learning_rate(tree: dict[str, Any], rate: float) -> dict[str, Any]:
+    training = tree.get("training")
+    optimizer = training.get("optimizer") if isinstance(training, dict) else None
+    if optimizer is None:
+        return {"training.optimizer": {"Adam": {"learning_rate": rate}}}
+    if isinstance(optimizer, dict) and len(optimizer) == 1:
+        ((name, arguments),) = optimizer.items()
+        if isinstance(arguments, dict):
+            return {"training.optimizer": {name: {**arguments, "learning_rate": rate}}}
+    return {}  # the spec's own check says what is wrong with its optimizer
 
 
-def _optimizer_name(tree: Any, changes: Mapping[str, Any]) -> str:
-    chosen = changes.get("training.optimizer", _section(tree, "training").get("optimizer"))
-    if isinstance(chosen, dict) and len(chosen) == 1:
-        return str(next(iter(chosen)))
-    return "Adam"
-
-
-def _alpha(tree: Any, changes: Mapping[str, Any], alpha: float) -> dict[str, Any]:
-    terms = changes.get("loss", tree.get("loss") if isinstance(tree, dict) else None)
+def _alpha(tree: dict[str, Any], alpha: float) -> dict[str, Any]:
+    terms = tree.get("loss")
     if terms is None:
         return {"loss": [{"SSIML1": {"alpha": alpha}}]}
-    if isinstance(terms, list):
-        for index, term in enumerate(terms):
-            if isinstance(term, dict) and "SSIML1" in term:
-                return {f"loss[{index}].SSIML1.alpha": alpha}
-    raise UserError(f"--alpha: the spec's loss has no SSIML1 term it could weigh (default {ALPHA})")
+    if not isinstance(terms, list):
+        return {}
+    places = [i for i, term in enumerate(terms) if isinstance(term, dict) and "SSIML1" in term]
+    if not places:
+        names = [next(iter(term)) for term in terms if isinstance(term, dict) and term]
+        raise UserError(
+            f"--alpha weighs the two parts of the loss term SSIML1, which the spec does not have; "
+            f"its loss is {', '.join(names) or 'empty'}"
+        )
+    if len(places) > 1:
+        raise UserError(
+            f"--alpha: the spec has {len(places)} SSIML1 terms; name one: "
+            f"--set loss[{places[0]}].SSIML1.alpha={alpha}"
+        )
+    return {f"loss[{places[0]}].SSIML1.alpha": alpha}

@@ -21,14 +21,15 @@ from constants.data import ALPHA_BACKGROUND, IMAGE_FORMATS, PIXEL_LIMIT
 
 # What Pillow raises for files that are not in order. Seen when fuzzing all formats of
 # IMAGE_FORMATS: OSError (with UnidentifiedImageError), ValueError, SyntaxError, RuntimeError (with
-# NotImplementedError: AVIF, DDS) and DecompressionBombError. The others come from code that reads
-# numbers and tables out of a header without checks of its own. MemoryError is Pillow's answer to
-# sizes that overflow its own arithmetic.
+# NotImplementedError: AVIF, DDS), AssertionError (a PSD that names a palette and has none) and
+# DecompressionBombError. The others come from code that reads numbers and tables out of a header
+# without checks of its own. MemoryError is Pillow's answer to sizes that overflow its arithmetic.
 _DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
     RuntimeError,
+    AssertionError,
     TypeError,
     EOFError,
     LookupError,  # IndexError, KeyError

@@ -3,49 +3,37 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from builders.errors import UserError
-from builders.problems import Problem, SpecError, near_miss
+from builders.problems import Problem, SpecError, join, near_miss, shown
 from constants.defaults import SPEC_MAX_BYTES, SPEC_MAX_DEPTH
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+"""Strings, also one that never ends; punctuation; numbers and words. One pass, whatever the text."""
 
+_WORDS = {
+    "Expecting value": "expected a value",
+    "Expecting ',' delimiter": 'expected "," or a closing bracket',
+    "Expecting ':' delimiter": 'expected ":" behind the key',
+    "Expecting property name enclosed in double quotes": "expected a key in double quotes",
+    "Illegal trailing comma before end of object": "a comma before a closing bracket",
+    "Illegal trailing comma before end of array": "a comma before a closing bracket",
+    "Unterminated string starting at": "the string that starts here never ends",
+    "Invalid control character at": "a string must not hold a line break or control character",
+    "Invalid \\escape": "unknown escape in a string; a backslash is written twice",
+    "Extra data": "more text behind the end of the JSON value",
+}
+"""Messages of Python's parser in words of ours; others are passed on."""
 
-class _Repeated(ValueError):
-    """A key that stands twice in one object."""
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in tree:
-            raise _Repeated(f'the key "{key}" stands twice in one object')
-        tree[key] = value
-    return tree
-
-
-def _no_constant(text: str) -> float:
-    raise _Repeated(f"{text} is not a number that JSON knows")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise _Repeated(f"the number {text[:20]} is too large")
-    return value
-
-
-def _short_integer(text: str) -> int:
-    # Python refuses to convert very long digit strings, with a ValueError of its own wording.
-    if len(text) > 20:
-        raise _Repeated(f"the number {text[:20]}... is too large")
-    return int(text)
+_LONGEST_INTEGER = 20
+"""Digits; Python takes quadratic time over long ones, and no argument is larger than 2**31."""
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Parses JSON strictly: no repeated keys, no NaN, bounded nesting.
+    """Parses JSON strictly: no repeated keys, no NaN, no half characters, bounded nesting.
 
     Args:
         text: the JSON text.
@@ -55,48 +43,131 @@ def parse_json(text: str, source: str) -> Any:
         The tree of dicts, lists, strings, numbers, booleans and None.
 
     Raises:
-        SpecError: with line and column when the text is malformed.
+        SpecError: with line and column of what is malformed.
     """
     if not text.strip():
         raise SpecError([Problem("", "the file is empty; expected a JSON object")], source)
-    # Counted before parsing, so that the parser's recursion is never in question.
-    depth = deepest = 0
-    for character in _STRING.sub("", text):
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    if deepest > SPEC_MAX_DEPTH:
-        message = f"nested {deepest} levels deep; at most {SPEC_MAX_DEPTH} are read"
-        raise SpecError([Problem("", message)], source)
+    # Before parsing, so that the parser's recursion is never in question.
+    too_deep = _too_deep(text)
+    if too_deep is not None:
+        message = f"nested too deep; at most {SPEC_MAX_DEPTH} levels are read"
+        raise SpecError([Problem("", f"{_place(text, too_deep)}: {message}")], source)
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_short_integer,
-        )
+        tree = json.loads(text, parse_constant=str, parse_int=_integer)
     except json.JSONDecodeError as error:
-        message = (
-            f"line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
-        )
-        raise SpecError([Problem("", message + _hint(text, error.pos))], source) from None
-    except _Repeated as error:
-        raise SpecError([Problem("", str(error))], source) from None
+        words = _WORDS.get(error.msg.rstrip(": "), f"{error.msg[:1].lower()}{error.msg[1:]}")
+        message = f"{words}{_hint(text, error.pos)}"
+        raise SpecError([Problem("", f"{_place(text, error.pos)}: {message}")], source) from None
+    refused = [Problem("", f"{_place(text, at)}: {message}") for at, message in _refused(text)]
+    if refused:
+        raise SpecError(refused, source)
+    return tree
+
+
+def _integer(text: str) -> int:
+    return int(text) if len(text) <= _LONGEST_INTEGER else 0  # `_refused` names it
+
+
+def _too_deep(text: str) -> int | None:
+    """Where brackets nest deeper than is read; None where they don't."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+            if depth > SPEC_MAX_DEPTH:
+                return token.start()
+        elif token[0] in ("]", "}"):
+            depth -= 1
+    return None
+
+
+def _refused(text: str) -> Iterator[tuple[int, str]]:
+    """(position, message) of what Python's parser takes although a spec must not have it."""
+    keys: list[set[str]] = []
+    string, start = "", 0
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word in ("{", "["):
+            keys.append(set())
+        elif word in ("}", "]"):
+            keys.pop()
+        elif word == ":":
+            if string in keys[-1]:
+                yield start, f"the key {shown(string)} stands twice in one object"
+            keys[-1].add(string)
+        elif word[0] == '"':
+            string, start = json.loads(word), token.start()
+            if not _is_text(string):
+                yield start, f"half a surrogate pair is no character: {shown(string)}"
+        elif word in ("NaN", "Infinity", "-Infinity"):
+            yield token.start(), f"{word} is no number that JSON knows"
+        elif word[0] in "-0123456789" and not _is_usable(word):
+            yield token.start(), f"the number {_cut(word)} is too large"
+
+
+def _is_text(string: str) -> bool:
+    try:
+        string.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_usable(number: str) -> bool:
+    if number.lstrip("-").isdigit():
+        return len(number) <= _LONGEST_INTEGER
+    return math.isfinite(float(number))
+
+
+def _cut(number: str) -> str:
+    return number if len(number) <= _LONGEST_INTEGER else number[:_LONGEST_INTEGER] + "..."
+
+
+def _place(text: str, position: int) -> str:
+    line = text.count("\n", 0, position) + 1
+    return f"line {line}, column {position - text.rfind(chr(10), 0, position)}"
+
+
+def tree_problems(tree: Any, path: str = "") -> Iterator[Problem]:
+    """What `parse_json` refuses in a text, of a tree that came another way: code, `--set`."""
+    todo: list[tuple[str, Any, int]] = [(path, tree, 1)]
+    while todo:
+        path, value, depth = todo.pop()
+        if isinstance(value, dict | list) and depth > SPEC_MAX_DEPTH:
+            message = f"nested too deep; at most {SPEC_MAX_DEPTH} levels are read"
+            yield Problem(f"{path[:60]}...", message)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    yield Problem(path, f"found the key {key!r}, expected a string")
+                elif not _is_text(key):
+                    yield Problem(path, f"half a surrogate pair is no character: {shown(key)}")
+                else:
+                    todo.append((join(path, key), item, depth + 1))
+        elif isinstance(value, list):
+            todo.extend((join(path, at), item, depth + 1) for at, item in enumerate(value))
+        elif isinstance(value, str) and not _is_text(value):
+            yield Problem(path, f"half a surrogate pair is no character: {shown(value)}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield Problem(path, f"found {value}, expected a finite number")
+        elif isinstance(value, int) and abs(value) >= 10**_LONGEST_INTEGER:
+            yield Problem(path, f"found {shown(value)}, which is too large")
+        elif not isinstance(value, str | float | int | None):
+            yield Problem(path, f"found a {type(value).__name__}, expected what JSON has")
 
 
 def _hint(text: str, position: int) -> str:
     """Names the usual slip behind a JSON error, if one is there."""
     before = text[:position].rstrip()
     after = text[position : position + 1]
-    if after in "]}" and before.endswith(","):
+    if after in ("]", "}") and before.endswith(","):
         return " (a comma before a closing bracket)"
     if after == "'":
         return " (JSON strings take double quotes)"
-    if after in "/#":
+    if after in ("/", "#"):
         return " (JSON has no comments)"
+    if not text[position:].strip():
+        return " (the text ends here)"
     return ""
 
 
@@ -108,12 +179,13 @@ def read_json(path: Path) -> Any:
         SpecError: its text is not JSON.
     """
     try:
-        size = path.stat().st_size
         if path.is_dir():
             raise UserError(f"{path}: is a folder; expected a JSON file")
-        if size > SPEC_MAX_BYTES:
-            raise UserError(f"{path}: {size} bytes; a spec has at most {SPEC_MAX_BYTES}")
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(SPEC_MAX_BYTES + 1)
+        if len(data) > SPEC_MAX_BYTES:
+            raise UserError(f"{path}: more than {SPEC_MAX_BYTES:,} bytes, the most a spec may have")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except (OSError, ValueError) as error:

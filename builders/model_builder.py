@@ -1,5 +1,6 @@
-"""ModelBuilder: a spec becomes ImageCompressor(Generator(Encoder, Decoder), Discriminator | None)."""
+"""ModelBuilder: a spec becomes ImageCompressor(Generator(Encoder, Decoder), Discriminator?)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,28 @@ import numpy as np
 from architectures.autoencoder import Decoder, Encoder, Generator
 from architectures.discriminator import Discriminator
 from architectures.image_compressor import ImageCompressor
-from architectures.stack import LayerError, LayerStack, one_line
 from architectures.naming import snake_case
-from builders.checks import DECODER, DISCRIMINATOR, ENCODER
-from builders.problems import ProblemList
+from architectures.stack import LAYER_ERRORS, LayerError, LayerStack, one_line
+from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS
+from builders.problems import ProblemList, shown
 from builders.registry import Registry
-from builders.size_guard import check_sizes, output_shapes
+from builders.size_guard import MAX_ACTIVATIONS, SizeGuard, output_shapes, sides
 from builders.spec import Spec
 from constants.defaults import NOMINAL_SIDE
 
 Shape = tuple[int | None, ...]
+
+PROBE_SIDE = 2048
+"""Pixels: losses and metrics are tried on images no larger, which takes a second at most."""
+
+LOGGED = {
+    "loss": "the total loss",
+    "epoch": "the number of the epoch",
+    "learning_rate": "the step size",
+    "discriminator_learning_rate": "the discriminator's step size",
+    "discriminator_loss": "what the discriminator minimises",
+}
+"""Names in a run's log that no loss term or metric can have."""
 
 
 class ModelBuilder:
@@ -56,6 +69,7 @@ class ModelBuilder:
         )
         loss_terms = self._components("loss", sections.loss, "loss")
         metrics = self._components("metric", sections.training.metrics, "training.metrics")
+        self._check_optimizers()
         self._raise()
 
         generator = Generator(
@@ -70,10 +84,12 @@ class ModelBuilder:
             generator, judge, loss_terms, metrics, name=sections.model.name
         )
         self._check_outputs(compressor)
-        self._check_shapes(encoder_layers, decoder_layers, judge_layers)
+        self._check_tags(compressor)
+        self._check_shapes(steps, encoder_layers, decoder_layers, judge_layers)
         self._raise()
         self._build(compressor)
         self._check_readers(compressor)
+        self._check_trainable(compressor)
         self._raise()
         return compressor
 
@@ -95,9 +111,17 @@ class ModelBuilder:
     def _create(self, kind: str, item: Any, path: str, **more: Any) -> Any:
         try:
             return self._registry.create(kind, item, **more)
-        except (ValueError, TypeError) as error:
+        except LAYER_ERRORS as error:
             self._problems.add(f"{path}.{next(iter(item))}", one_line(error))
             return None
+
+    def _check_optimizers(self) -> None:
+        """Makes each optimizer once: arguments that exclude each other are found here."""
+        training = self.spec.training
+        self._create("optimizer", training.optimizer, "training.optimizer")
+        if training.discriminator_optimizer is not None:
+            opponent = training.discriminator_optimizer
+            self._create("optimizer", opponent, "training.discriminator_optimizer")
 
     def _raise(self) -> None:
         self._problems.raise_if_any(self.spec.source)
@@ -123,49 +147,91 @@ class ModelBuilder:
                         f"there is {', '.join(sorted(known))}",
                     )
 
+    def _check_tags(self, compressor: ImageCompressor) -> None:
+        """Every loss term and metric has a line of its own in the log."""
+        taken = dict(LOGGED)
+        readers = [(f"loss[{i}]", each, each.tag) for i, each in enumerate(compressor.loss_terms)]
+        for index, metric in enumerate(compressor.image_metrics()):
+            readers.append((f"training.metrics[{index}]", metric, metric.name))
+        for place, reader, tag in readers:
+            where = f"{place}.{type(reader).__name__}"
+            if tag in taken or tag.startswith("val_"):
+                owner = taken.get(tag, "a value on validation images")
+                self._problems.add(
+                    where,
+                    f'is logged as "{tag}", which is the name of {owner}; give it another "name"',
+                )
+            taken.setdefault(tag, where)
+
     def _check_shapes(
         self,
+        steps: list[Any],
         encoder: list[keras.layers.Layer],
         decoder: list[keras.layers.Layer],
         judge: list[keras.layers.Layer],
     ) -> None:
         """Follows a nominal image through the layers, before any weight is allocated."""
         image = nominal_shape(self.spec)
-        latents = check_sizes(encoder, image, ENCODER, self._problems)
-        pixels = None if latents is None else check_sizes(decoder, latents, DECODER, self._problems)
-        if pixels is not None and tuple(pixels[1:]) != tuple(image[1:]):
+        if math.prod(image) > MAX_ACTIVATIONS:
+            self._problems.add(
+                f"{INPUTS}[0].Input.shape",
+                f"found {shown(list(image[1:]))}, expected at most {MAX_ACTIVATIONS:,} numbers",
+            )
+            return
+        for index, step in enumerate(steps):
+            try:
+                step.build(image)
+            except LAYER_ERRORS as error:
+                self._problems.add(f"preprocessing[{index}].{type(step).__name__}", one_line(error))
+        guard = SizeGuard(self._problems)
+        latents = guard.follow(encoder, image, ENCODER)
+        pixels = None if latents is None else guard.follow(decoder, latents, DECODER)
+        if pixels is not None and pixels[1:] != image[1:]:
             at = " (stated at this size; the spec's height and width are free)"
             self._problems.add(
                 DECODER.removesuffix(".layers"),
-                f"gives {_sides(pixels)} for an input of {_sides(image)}; they must be equal"
+                f"gives {sides(pixels)} for an input of {sides(image)}; they must be equal"
                 + (at if None in self.spec.input_shape else ""),
             )
-        if judge:
-            check_sizes(judge, image, DISCRIMINATOR, self._problems)
+        guard.follow(judge, image, DISCRIMINATOR)
 
     def _build(self, compressor: ImageCompressor) -> None:
         try:
             compressor.build((None, *self.spec.input_shape))
         except LayerError as error:
-            self._problems.add(self._layer_path(compressor, error), _place(error))
-        except (ValueError, TypeError) as error:
-            self._problems.add("preprocessing", one_line(error))
+            place = sides((None, *error.input_shape)).replace("None", "?")
+            self._problems.add(
+                self._layer_path(compressor, error),
+                f"does not fit its input {place}: {error.reason}",
+            )
         self._raise()
 
     def _check_readers(self, compressor: ImageCompressor) -> None:
         """Every loss term and metric takes an image of this size: windows and scales fit."""
-        image = np.zeros(nominal_shape(self.spec), "float32")
+        _, height, width, channels = nominal_shape(self.spec)
+        probe = (1, min(height, PROBE_SIDE), min(width, PROBE_SIDE), channels)
+        image = np.zeros(probe, "float32")
         outputs = {"x": image, "x_hat": image}
-        readers = [("loss", index, term) for index, term in enumerate(compressor.loss_terms)]
+        readers: list[tuple[str, Any, Any]] = [
+            (f"loss[{index}]", term, term) for index, term in enumerate(compressor.loss_terms)
+        ]
         for index, metric in enumerate(compressor.image_metrics()):
-            readers.append(("training.metrics", index, metric.per_image))
-        for path, index, read in readers:
-            owner = getattr(read, "__self__", read)
-            if set(owner.requires) <= set(outputs):
+            readers.append((f"training.metrics[{index}]", metric, metric.per_image))
+        for place, reader, read in readers:
+            if set(reader.requires) <= set(outputs):
                 try:
                     read(outputs)
-                except ValueError as error:
-                    self._problems.add(f"{path}[{index}].{type(owner).__name__}", one_line(error))
+                except LAYER_ERRORS as error:
+                    if probe[1:3] == (height, width):  # a larger image may do
+                        self._problems.add(f"{place}.{type(reader).__name__}", one_line(error))
+
+    def _check_trainable(self, compressor: ImageCompressor) -> None:
+        """There is something to train; an optimizer without a weight fails."""
+        if not compressor.generator.trainable_variables:
+            self._problems.add("model.layers.generator", "no layer has weights to train")
+        judge = compressor.discriminator
+        if judge is not None and not judge.trainable_variables:
+            self._problems.add("model.layers.discriminator", "no layer has weights to train")
 
     def _layer_path(self, compressor: ImageCompressor, error: LayerError) -> str:
         stacks: list[tuple[str, LayerStack | None]] = [
@@ -190,11 +256,3 @@ def nominal_shape(spec: Spec) -> tuple[int, ...]:
 def latent_shape(compressor: ImageCompressor, image: tuple[int, ...]) -> Shape:
     """Shape (without batch) of the latents of an image of a given shape (1, H, W, C)."""
     return tuple(output_shapes(compressor.encoder.stack, image)[-1][1:])
-
-
-def _sides(shape: Sequence[Any]) -> str:
-    return "x".join(str(side) for side in shape[1:])
-
-
-def _place(error: LayerError) -> str:
-    return f"does not fit its input {_sides((None, *error.input_shape))}: {error.reason}"

@@ -5,24 +5,45 @@ from typing import Any
 
 import keras
 
+from architectures.image_compressor import ImageCompressor
 from builders.registry import Registry
 from builders.spec import Spec
 
+_THEIRS = "discriminator"
 
-def build_optimizer(spec: Spec) -> keras.optimizers.Optimizer:
-    """The optimizer of a spec; with a discriminator, one that gives each network its own."""
+
+class _NetworkMap(keras.optimizers.OptimizerMap):
+    """Tells whose a variable is by the variable itself.
+
+    Keras' own map compares paths with regular expressions, which a spec could fool: any network may
+    bear any name, with dots in it, and the whole model the same as its discriminator.
+    """
+
+    def __init__(self, generator: Any, discriminator: Any, variables: list[Any]) -> None:
+        super().__init__(generator, {_THEIRS: discriminator})
+        self._theirs = {id(variable) for variable in variables}
+
+    def __call__(self, variable: Any) -> Any:
+        return self[_THEIRS] if id(variable) in self._theirs else self.default_optimizer
+
+
+def build_optimizer(spec: Spec, compressor: ImageCompressor) -> keras.optimizers.Optimizer:
+    """The optimizer of a spec, built; with a discriminator, one that gives each network its own.
+
+    Args:
+        spec: says which and with what arguments.
+        compressor: built; its trainable variables are what is optimized.
+    """
     registry = Registry()
     settings = spec.training.optimizer
-    generator = registry.create("optimizer", copy.deepcopy(settings))
-    judge = spec.sections.model.layers.discriminator
-    if judge is None:
-        return generator
-    own = spec.training.discriminator_optimizer or settings
-    opponent = registry.create("optimizer", copy.deepcopy(own))
-    # Keras matches whole paths: "<model>/<discriminator's name>/...".
-    pattern = rf"(.*/)?{judge.name}/.*"
-    chosen = keras.optimizers.OptimizerMap(generator, {pattern: opponent})
-    return keras.optimizers.MultiOptimizer(chosen)
+    optimizer = registry.create("optimizer", copy.deepcopy(settings))
+    if compressor.discriminator is not None:
+        own = spec.training.discriminator_optimizer or settings
+        opponent = registry.create("optimizer", copy.deepcopy(own))
+        theirs = compressor.discriminator.trainable_variables
+        optimizer = keras.optimizers.MultiOptimizer(_NetworkMap(optimizer, opponent, theirs))
+    optimizer.build(compressor.trainable_variables)
+    return optimizer
 
 
 def learning_rates(optimizer: Any) -> dict[str, float]:
@@ -30,7 +51,7 @@ def learning_rates(optimizer: Any) -> dict[str, float]:
     parts = getattr(optimizer, "optimizers", None)
     if parts is None:
         return {"learning_rate": _rate(optimizer)}
-    discriminator, generator = parts
+    discriminator, generator = parts  # the order of Keras: those of the map, then its default
     return {
         "learning_rate": _rate(generator),
         "discriminator_learning_rate": _rate(discriminator),

@@ -18,10 +18,12 @@ def substitute_params(tree: dict[str, Any], problems: ProblemList) -> list[str]:
     params = tree.get("params", {})
     if not isinstance(params, dict):
         return []  # the section's own check reports it
+    broken: set[str] = set()
     for name, value in params.items():
         if isinstance(value, dict | list) or (isinstance(value, str) and value.startswith("$")):
-            message = f"found {shown(value)}, expected a number, a string, a boolean or null"
+            message = f"found {shown(value)}, expected a number, a string, true, false or null"
             problems.add(join("params", name), message)
+            broken.add(name)
     used: set[str] = set()
 
     def replaced(value: Any, path: str) -> Any:
@@ -29,18 +31,24 @@ def substitute_params(tree: dict[str, Any], problems: ProblemList) -> list[str]:
             return {key: replaced(item, join(path, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [replaced(item, join(path, index)) for index, item in enumerate(value)]
-        if isinstance(value, str) and value.startswith("$"):
-            name = value[1:]
-            if name not in params:
-                problems.add(
-                    path, f'"{shown(value)[1:-1]}": no such parameter' + near_miss(name, params)
-                )
-                return None
-            used.add(name)
-            return params[name]
-        return value
+        if not (isinstance(value, str) and value.startswith("$")):
+            return value
+        name = value[1:]
+        used.add(name)
+        if name in broken:
+            problems.settled.add(path)
+            return None
+        if name not in params:
+            known = near_miss(name, params) or '; "params" has none'
+            problems.settle(path, f"found {shown(value)}, but there is no such parameter{known}")
+            return None
+        return params[name]
 
-    for key in tree:
+    for key, value in tree.items():
         if key not in ("params", "$schema"):
-            tree[key] = replaced(tree[key], key)
-    return [f'params.{name} is used nowhere ("${name}")' for name in params if name not in used]
+            tree[key] = replaced(value, key)
+    return [
+        f"{join('params', name)} is used nowhere: no value is {shown('$' + name)}"
+        for name in params
+        if name not in used
+    ]

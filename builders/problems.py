@@ -2,11 +2,14 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from builders.errors import UserError
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_$\-]+")
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,27 @@ class SpecError(UserError):
 
 @dataclass
 class ProblemList:
-    """Collects problems while a spec is read."""
+    """Collects problems while a spec is read.
+
+    Attributes:
+        items: what was noted.
+        settled: paths of values that nothing can be said about: one slip, one message.
+    """
 
     items: list[Problem] = field(default_factory=list)
+    settled: set[str] = field(default_factory=set)
 
     def add(self, path: str, message: str) -> None:
-        """Notes one problem at `path`."""
+        """Notes one problem at `path`, unless what stands there has been reported already."""
+        if path not in self.settled and not any(
+            each.startswith(f"{path}[") and each.endswith("]") for each in self.settled
+        ):
+            self.items.append(Problem(path, message))
+
+    def settle(self, path: str, message: str) -> None:
+        """Notes one problem at `path`, and that whatever else is found there comes from it."""
         self.items.append(Problem(path, message))
+        self.settled.add(path)
 
     def raise_if_any(self, source: str = "") -> None:
         """Raises SpecError with all that was noted."""
@@ -47,27 +64,43 @@ class ProblemList:
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Returns '; did you mean "x"?' for the closest known name, or a short list of what is known."""
+    """Returns '; did you mean "x"?' for the closest known name, or a short list of the known."""
     candidates = sorted(set(known))
     lowered: dict[str, str] = {}
     for candidate in candidates:
         lowered.setdefault(candidate.lower(), candidate)
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    # Longer names are no slip of the keyboard, and the comparison is quadratic in their length.
+    close = difflib.get_close_matches(name[:128].lower(), lowered, n=1, cutoff=0.6)
     if close:
-        return f'; did you mean "{lowered[close[0]]}"?'
+        return f"; did you mean {shown(lowered[close[0]])}?"
     if candidates and len(candidates) <= 12:
-        return "; known: " + ", ".join(f'"{candidate}"' for candidate in candidates)
+        return "; known: " + ", ".join(shown(candidate) for candidate in candidates)
     return ""
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """A value as it stands in JSON, cut to a readable length."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    """A value as it stands in JSON: on one line, printable, cut to a readable length."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # thousands of digits, or of levels
+        text = "a value too large to show"
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    if len(text) <= limit:
+        return text
+    quote = '"' if isinstance(value, str) else ""
+    return text[: limit - 3 - len(quote)] + "..." + quote
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def join(path: str, key: str | int) -> str:
-    """Appends a key or a list position to a path: `a.b[2].Conv2D`."""
+    """Appends a key or a list position to a path: `a.b[2].Conv2D`, `a["odd key"]`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
+    if not _PLAIN_KEY.fullmatch(key) or len(key) > 60:
+        return f"{path}[{shown(key)}]"
     return f"{path}.{key}" if path else key

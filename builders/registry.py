@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import keras
-
 from builders.catalog import Catalog, load_catalog
 from builders.signatures import KERAS_KINDS, keras_object, registered_classes
 
@@ -21,7 +19,7 @@ class Registry:
         Args:
             kind: `layer`, `loss`, `optimizer`, ...
             value: `{"Name": {arguments}}`, or `"name"` where the kind has a short form.
-            more: arguments that the builder adds; those in the spec win.
+            more: arguments that the builder adds; those in the spec win unless they are null.
         """
         name, arguments = (value, {}) if isinstance(value, str) else next(iter(value.items()))
         if kind == "activation":
@@ -31,10 +29,14 @@ class Registry:
             raise KeyError(f"{kind} {name} is not in the catalog")
         ready = dict(more)
         for key, item in arguments.items():
-            if key in component.arguments:
-                item = self._argument(item, component.arguments[key].fragment, more)
-            ready[key] = item
-        return self._class(kind, component.alias_of or component.name)(**ready)
+            if item is not None or key not in more:
+                fragment = component.arguments[key].fragment
+                # What is inside a layer of a dtype of its own computes in that, too.
+                ready[key] = self._argument(item, fragment, {**more, **_dtype(arguments)})
+        made = self._class(kind, component.alias_of or component.name)(**ready)
+        if kind == "layer" and not ready.get("trainable", True):
+            made.trainable = False  # Keras' constructors do not tell the layers inside
+        return made
 
     def _class(self, kind: str, name: str) -> Any:
         if (kind, name) in self._own:
@@ -55,6 +57,10 @@ class Registry:
                 items = option.get("items", items)
             return [self._argument(item, items, more) for item in value]
         return value
+
+
+def _dtype(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {} if arguments.get("dtype") is None else {"dtype": arguments["dtype"]}
 
 
 def _component_kind(value: Any, fragment: dict[str, Any]) -> str | None:

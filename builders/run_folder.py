@@ -1,11 +1,11 @@
 """A run's folder: what it was asked, where it stands, what came out."""
 
+import contextlib
 import json
 import os
 import platform
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,12 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from builders.errors import UserError
+from builders.errors import RunError, UserError
 from builders.problems import near_miss
 from builders.spec import Spec
 
 RUNS = Path("runs")
 LATEST = "latest"
+UNFINISHED = ".writing-"
+"""What the name of a file begins with while it is written; none is ever read."""
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "tensorboard", "tensorflow-datasets")
 
 
@@ -122,7 +124,9 @@ def create_run_folder(spec: Spec, run_dir: Path | None, argv: Sequence[str]) -> 
         note_command(folder, argv)
         write_atomically(folder.environment, json.dumps(environment(), indent=2) + "\n")
     except OSError as error:
-        raise UserError(f"{path}: can't be written: {error.strerror}") from None
+        raise UserError(f"--run_dir {path}: can't be written: {error.strerror}") from None
+    except RunError as error:
+        raise UserError(str(error)) from None
     return folder
 
 
@@ -192,30 +196,30 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
     Args:
         path: where it goes; its folder is made.
         content: text, bytes, or a function that writes to the path it is given.
+
+    Raises:
+        RunError: it can't be written; what was there before is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=".writing-", suffix=path.suffixes[-1] if path.suffixes else ""
-    )
-    os.close(handle)
-    fresh = Path(name)
-    if path.name.endswith(".weights.h5"):
-        # Keras refuses weights under any other ending.
-        fresh.unlink()
-        fresh = fresh.with_suffix(".weights.h5")
+    # One name for each file, so that the next writing clears away what a killed one left. It keeps
+    # the ending, which Keras wants to see.
+    fresh = path.with_name(f"{UNFINISHED}{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
         if isinstance(content, str):
             fresh.write_text(content, encoding="utf-8")
         elif isinstance(content, bytes):
             fresh.write_bytes(content)
         else:
             content(fresh)
-        fresh.chmod(0o644)
         with fresh.open("rb") as file:
             os.fsync(file.fileno())
         fresh.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: can't be written: {error.strerror or error}") from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full or lost disk has been told about
+            fresh.unlink(missing_ok=True)
 
 
 def command_hint() -> str:

@@ -15,7 +15,7 @@ from builders.feed import EpochFeed
 from builders.optimizers import learning_rates
 from builders.run_folder import RunFolder, write_atomically
 from builders.spec import Spec
-from constants.defaults import LOGGED_IMAGES
+from constants.defaults import LOGGED_ERROR_GAIN, LOGGED_IMAGES
 from evaluation.figures import reconstruction_grid
 
 
@@ -29,21 +29,27 @@ class StepClock(keras.callbacks.Callback):
 
     The step sizes of the optimizers are among the figures too. They stand apart from Keras' log, so
     that its progress line stays readable.
+
+    Args:
+        feed: what the steps are fed from; knows the images of an epoch and the time waited.
+        batch_size: images a step; the last of an epoch has what is left.
     """
 
     def __init__(self, feed: EpochFeed, batch_size: int) -> None:
         super().__init__()
         self._feed = feed
-        self._batch_size = min(batch_size, feed.loader.images)
-        self._begin = self._first_end = self._last_end = self._end = 0.0
+        self._batch_size = batch_size
+        self._begin = self._first_end = self._last_end = 0.0
         self._first_wait = 0.0
         self._steps = 0
+        self._images = 0
         self._compiled = False
         self.figures: dict[str, float] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begin = time.perf_counter()
         self._steps = 0
+        self._images = self._feed.loader.images - self._feed.start_batch * self._batch_size
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._last_end = time.perf_counter()
@@ -53,27 +59,27 @@ class StepClock(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.figures = learning_rates(self.model.optimizer)
-        if not self._steps:
-            return
-        begin, steps, wait = self._begin, self._steps, self._feed.loader.wait_seconds
+        begin, steps, images = self._begin, self._steps, self._images
+        wait = self._feed.loader.wait_seconds
         if not self._compiled and steps > 1:
-            begin, steps, wait = self._first_end, steps - 1, wait - self._first_wait
-            self._compiled = True
+            begin, wait = self._first_end, wait - self._first_wait
+            steps, images = steps - 1, images - self._batch_size
+        self._compiled = True
         seconds = max(self._last_end - begin, 1e-9)
         self.figures["time/step_ms"] = 1e3 * seconds / steps
-        self.figures["time/images_per_second"] = steps * self._batch_size / seconds
+        self.figures["time/images_per_second"] = images / seconds
         self.figures["time/data_wait_fraction"] = min(wait / seconds, 1.0)
         self.figures["time/validation_seconds"] = time.perf_counter() - self._last_end
 
 
 class RunLog(keras.callbacks.Callback):
-    """Writes each epoch's log to TensorBoard and metrics.csv, with images and latents.
+    """Writes each epoch's log to TensorBoard, with images and latents.
 
     Args:
         spec: shown as text.
         folder: of the run.
         tensorboard_dir: where event files go.
-        progress: its history becomes metrics.csv.
+        progress: tells where the run goes on; what an earlier piece wrote later is taken back.
         samples: uint8 (N, H, W, C), validation images shown every epoch.
         clock: gives what is logged beside losses and metrics.
     """
@@ -99,12 +105,14 @@ class RunLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         if self._writer is not None:
             return  # `fit` goes on after an epoch that was resumed in its middle
-        first = self._progress.epoch
-        self._writer = EventWriter(self._directory, purge_step=first + 1 if first else None)
-        text = json.dumps(self._spec.resolved(), indent=2, ensure_ascii=False)
-        indented = "\n".join("    " + line for line in text.splitlines())
-        self._writer.text("spec", indented, step=first)
+        first, resumed = self._progress.epoch, self._progress.started
+        self._writer = EventWriter(self._directory, purge_step=first + 1 if resumed else None)
+        if first or not resumed:  # cut in its first epoch, the run has its text at step 0 already
+            text = json.dumps(self._spec.resolved(), indent=2, ensure_ascii=False)
+            indented = "\n".join("    " + line for line in text.splitlines())
+            self._writer.text("spec", indented, step=first)
         self._writer.hparams(hyperparameters(self._spec))
+        self._writer.flush()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         writer = self._writer
@@ -113,7 +121,11 @@ class RunLog(keras.callbacks.Callback):
         for name, value in {**(logs or {}), **self._clock.figures}.items():
             writer.scalar(scalar_tag(name), value, step)
         outputs = self.model.predict_on_batch(self._samples)
-        grid = reconstruction_grid(list(self._samples), list(np.asarray(outputs["x_hat"])))
+        grid = reconstruction_grid(
+            list(self._samples),
+            list(np.asarray(outputs["x_hat"])),
+            error_gain=LOGGED_ERROR_GAIN,
+        )
         writer.image("original | regenerated | error", grid, step)
         writer.histogram("latents", np.asarray(outputs["y"]), step)
         writer.flush()
@@ -126,14 +138,25 @@ class RunLog(keras.callbacks.Callback):
 
 
 class MetricsFile(keras.callbacks.Callback):
-    """Rewrites metrics.csv from the history after each epoch: a resume leaves no row twice."""
+    """Adds each epoch's log to the history and rewrites metrics.csv from it.
 
-    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+    The history is part of the state that a resume goes on from, so no epoch stands there twice.
+
+    Args:
+        folder: of the run.
+        progress: its history grows.
+        clock: gives what is logged beside losses and metrics.
+    """
+
+    def __init__(self, folder: RunFolder, progress: Progress, clock: StepClock) -> None:
         super().__init__()
         self._folder = folder
         self._progress = progress
+        self._clock = clock
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        for name, value in {**(logs or {}), **self._clock.figures}.items():
+            self._progress.history.setdefault(name, []).append(float(value))
         write_metrics(self._folder, self._progress.history)
 
 
@@ -149,7 +172,7 @@ def write_metrics(folder: RunFolder, history: dict[str, list[float]]) -> None:
 
 def scalar_tag(name: str) -> str:
     """`val_psnr` -> `psnr/validation`, `psnr` -> `psnr/train`: TensorBoard groups by the quantity."""
-    if "/" in name or name.endswith("learning_rate"):
+    if name.startswith("time/") or name.endswith("learning_rate"):
         return name
     if name.startswith("val_"):
         return f"{name[4:]}/validation"

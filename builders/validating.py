@@ -162,9 +162,7 @@ def add_batch(
     _extend(figures, "ssim", image_quality.ssim(x, x_hat, filter_size=figures.window))
     if figures.scales:
         factors = ms_ssim_power_factors(figures.scales)
-        values = image_quality.ms_ssim(
-            x, x_hat, power_factors=factors, filter_size=figures.window
-        )
+        values = image_quality.ms_ssim(x, x_hat, power_factors=factors, filter_size=figures.window)
         _extend(figures, "ms_ssim", values)
     latents = int(np.prod(np.asarray(outputs["y"]).shape[1:]))
     start = len(figures.names)
@@ -237,7 +235,7 @@ def build_report(
 
 def table_lines(report: dict[str, Any]) -> list[str]:
     """The report as a table of two columns."""
-    mean = report["mean"]
+    mean, sizes = report["mean"], report["bytes_per_image"]
     rows = [
         ("images", f"{report['images']:,} ({report['split']} split of {report['dataset']})"),
         ("loss", f"{mean['loss']:.5f}"),
@@ -247,12 +245,12 @@ def table_lines(report: dict[str, Any]) -> list[str]:
         ("MS-SSIM", _ms_ssim_text(report)),
         (
             "bits per pixel",
-            f"{report['bits_per_pixel']['stored']:.3f} as stored (no entropy model: float32 latents)",
+            f"{report['bits_per_pixel']['stored']:.3f} as stored (latents in float32)",
         ),
         (
             "ratio",
-            f"{report['ratio']:.2f} : 1 ({report['bytes_per_image']['pixels']:,.0f} bytes of pixels, "
-            f"{report['bytes_per_image']['stored']:,.0f} of latents)",
+            f"{report['ratio']:.2f} : 1 ({sizes['pixels']:,.0f} bytes an image, "
+            f"{sizes['stored']:,.0f} as latents)",
         ),
         ("encode", f"{report['encode_ms']:.2f} ms an image"),
         ("decode", f"{report['decode_ms']:.2f} ms an image"),

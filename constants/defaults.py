@@ -32,6 +32,9 @@ EARLY_STOPPING_PATIENCE: Final = 10
 LOGGED_IMAGES: Final = 8
 """Validation images shown in TensorBoard and `samples.png`."""
 
+LOGGED_ERROR_GAIN: Final = 4.0
+"""Factor of the error images in TensorBoard: one for all epochs and runs, so that they compare."""
+
 PIXEL_MAX: Final = 255
 """Largest value of an 8-bit sample; pixels are scaled by its inverse."""
 

@@ -30,7 +30,7 @@ def gradient(function: Callable[[Any], Any], value: np.ndarray) -> np.ndarray:
     if JAX:
         import jax
 
-        return np.asarray(jax.grad(lambda v: ops.sum(function(v)))(value))
+        return np.asarray(jax.jit(jax.grad(lambda v: ops.sum(function(v))))(value))
     import tensorflow as tf
 
     variable = tf.Variable(value)

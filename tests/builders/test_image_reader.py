@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from builders.errors import RunError
@@ -297,6 +299,42 @@ def test_every_truncation_is_read_or_broken() -> None:
                 assert open_image(data[:end]).size == (20, 12)
             except BrokenImage as broken:
                 assert broken.path == "image in memory"
+
+
+def small_files() -> list[bytes]:
+    """One small file of every format and mode that Pillow writes."""
+    files = []
+    for kind in ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000", "TGA", "PCX",
+                 "DDS", "PPM", "SGI", "QOI", "ICO"):  # fmt: skip
+        for mode in ("RGB", "RGBA", "L", "P", "1", "I;16"):
+            image = Image.fromarray(photo())
+            image = (image.convert("L") if mode == "I;16" else image).convert(mode)
+            buffer = io.BytesIO()
+            try:
+                image.save(buffer, kind)
+            except (OSError, ValueError):  # this format has no such mode
+                continue
+            files.append(buffer.getvalue())
+    return files
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_bytes_are_read_or_broken_and_nothing_else(data: st.DataObject) -> None:
+    file = bytearray(data.draw(st.sampled_from(SMALL_FILES)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, min(len(file), 400) - 1))
+        file[at] = data.draw(st.integers(0, 255))
+    try:
+        image = open_image(bytes(file), pixel_limit=1 << 20)
+    except BrokenImage as broken:
+        assert "\n" not in broken.reason
+    else:
+        for channels in (1, 3, 4):
+            assert as_array(image, channels).shape == (image.height, image.width, channels)
+
+
+SMALL_FILES = small_files()
 
 
 def test_the_pixel_limit_is_checked_before_decoding(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.errors import UserError
@@ -37,6 +37,7 @@ def test_names_that_are_no_text_have_a_position() -> None:
 
 
 @given(name_lists, fractions)
+@settings(deadline=None)
 def test_stable_split_fills_train_and_validation(keys: list[str], shares: tuple) -> None:
     result = stable_split(keys, *shares)
     assert list(result) == keys
@@ -46,11 +47,13 @@ def test_stable_split_fills_train_and_validation(keys: list[str], shares: tuple)
 
 
 @given(name_lists, fractions)
+@settings(deadline=None)
 def test_stable_split_does_not_depend_on_the_order(keys: list[str], shares: tuple) -> None:
     assert stable_split(keys[::-1], *shares) == stable_split(keys, *shares)
 
 
 @given(name_lists, name_lists, fractions)
+@settings(deadline=None)
 def test_additions_move_nothing_once_hashes_fill_the_splits(
     keys: list[str], more: list[str], shares: tuple
 ) -> None:
@@ -83,6 +86,7 @@ def test_nothing_is_held_out_that_was_not_asked_for() -> None:
 
 
 @given(st.integers(2, 400), fractions)
+@settings(deadline=None)
 def test_exact_split_counts(total: int, shares: tuple) -> None:
     counts = Counter(exact_split([f"{i}" for i in range(total)], *shares).values())
     assert sum(counts.values()) == total
@@ -123,6 +127,7 @@ def test_layouts_that_mean_nothing() -> None:
 
 
 @given(st.integers(0, 50), st.integers(1, 60))
+@settings(deadline=None)
 def test_evenly(total: int, count: int) -> None:
     rows = evenly(np.arange(total) * 3, count)
     assert len(rows) == min(total, count)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.errors import UserError
@@ -37,6 +37,7 @@ def test_crop_of_one_side() -> None:
 
 
 @given(st.integers(3, 12), st.integers(4, 12), st.integers(0, 2**32))
+@settings(deadline=None)
 def test_random_crop_is_a_window_and_repeats(height: int, width: int, seed: int) -> None:
     image = ramp(height, width)
     transform = ImageTransform(crop=(3, 4), training=True)

@@ -1,0 +1,55 @@
+"""Where components stand in a spec, and of which kind."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from builders.problems import join
+
+INPUTS = "model.layers.inputs"
+ENCODER = "model.layers.generator.layers.encoder.layers"
+DECODER = "model.layers.generator.layers.decoder.layers"
+DISCRIMINATOR = "model.layers.discriminator.layers"
+
+LISTS = {
+    INPUTS: "input",
+    ENCODER: "layer",
+    DECODER: "layer",
+    DISCRIMINATOR: "layer",
+    "preprocessing": "preprocessing",
+    "loss": "loss",
+    "training.metrics": "metric",
+}
+"""Lists of components."""
+
+SINGLES = {
+    "training.optimizer": "optimizer",
+    "training.discriminator_optimizer": "optimizer",
+}
+"""Single components."""
+
+OPTIONAL = frozenset({"training.discriminator_optimizer"})
+"""Those of them that may be null."""
+
+
+def at(tree: Any, path: str) -> Any:
+    """What stands at a path of keys; None where nothing does."""
+    for key in path.split("."):
+        if not isinstance(tree, dict) or key not in tree:
+            return None
+        tree = tree[key]
+    return tree
+
+
+def components(tree: Any) -> Iterator[tuple[str, str, Any]]:
+    """(kind, path, value) of every component at its known place."""
+    for path, kind in LISTS.items():
+        value = at(tree, path)
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                yield kind, join(path, index), item
+    training = at(tree, "training")
+    for path, kind in SINGLES.items():
+        key = path.split(".")[-1]
+        if isinstance(training, dict) and key in training:
+            if training[key] is not None or path not in OPTIONAL:
+                yield kind, path, training[key]
