@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from builders.cli import (
     Parser,
@@ -14,8 +13,7 @@ from builders.cli import (
     positive,
     run_command,
 )
-from builders.export_formats import FORMATS, choose_export_backend
-from builders.export_targets import MODES, check_free, target_paths
+from builders.export_formats import FORMATS, MODES, choose_export_backend
 
 FLAG_PATHS = {"latent_dims": "training.latent_dims"}
 
@@ -77,18 +75,15 @@ def main(argv: Sequence[str]) -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["JAX_PLATFORMS"] = "cpu"
     choose_backend()
-    if has_extensions():
-        load_extensions()
+    from builders.export_quiet import chatter_held_back
+    from builders.export_targets import planned_paths
     from builders.weights_choice import choose_weights
 
-    choice = choose_weights(flags, FLAG_PATHS)
-    beside = choice.weights.parent if choice.folder is None else choice.folder.path
-    if beside.is_relative_to(Path.cwd()):
-        beside = beside.relative_to(Path.cwd())
-    paths = target_paths(flags.save_path, flags.mode, export_format, beside / "export")
-    check_free(paths, export_format, flags.force)
-
-    from builders.export_quiet import chatter_held_back
+    with chatter_held_back():
+        if has_extensions():
+            load_extensions()
+        choice = choose_weights(flags, FLAG_PATHS)
+    paths = planned_paths(choice, flags.mode, export_format, flags.save_path, flags.force)
 
     with chatter_held_back():
         from builders.exporting import export, report_lines
@@ -101,13 +96,14 @@ def main(argv: Sequence[str]) -> int:
     with Console().status("building the model") as status:
         exported = export(
             choice,
-            export_format,
             flags.mode,
-            paths,
+            flags.format,
+            flags.save_path,
             flags.size,
+            flags.force,
             lambda step: status.update(f"{step} ..."),
         )
-    for line in report_lines(exported, export_format):
+    for line in report_lines(exported, flags.format):
         print(line)
     print("\ntry it:")
     print(

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from builders.cli import (
     Parser,
@@ -34,7 +33,7 @@ def build_parser() -> Parser:
     """The flags; a default of None means what the spec says."""
     parser = Parser(prog="train.py", description="Train the autoencoder of a JSON spec.")
     add = parser.add_argument
-    add("--model", default=DEFAULT_MODEL, help="the spec, a JSON file")
+    add("--model", help=f"the spec, a JSON file ({DEFAULT_MODEL}; with --resume the run's own)")
     add("--tfds", type=boolean, help="whether --dataset names a TensorFlow data set (spec: false)")
     add(
         "--dataset",
@@ -85,18 +84,18 @@ def main(argv: Sequence[str]) -> int:
     if has_extensions():
         choose_backend()
         load_extensions()
-    from builders.flags import resume_overrides, spec_overrides
+    from builders.flags import spec_overrides
     from builders.spec import load_spec
 
     if flags.resume:
+        from builders.resuming import resumed_spec
         from builders.run_folder import find_run
 
         folder = find_run(flags.run_dir)
-        overrides: dict[str, Any] = resume_overrides(flags)
-        spec = load_spec(folder.spec, overrides)
+        spec = resumed_spec(flags, folder, FLAG_PATHS)
     else:
         folder = None
-        path = Path(flags.model)
+        path = Path(flags.model or DEFAULT_MODEL)
         spec = load_spec(path, spec_overrides(flags, path, FLAG_PATHS))
     choose_backend()
     from builders.training import TrainOptions, dry_run, train

@@ -28,7 +28,7 @@ class Adversarial(LossTerm):
     Logits of patches, `(B, h, w, 1)`, are averaged per image after the function.
 
     Args:
-        kind: One of the above.
+        kind: `hinge`, `non_saturating` or `least_squares`, as in the table.
         weight: Factor of the generator's term in the total, from 0; the discriminator has an
             optimizer of its own and its loss no weight.
         name: What logs call this term; null means `adversarial`.

@@ -1,4 +1,4 @@
-"""ImageCompressor: the model that is trained, Generator(Encoder, Decoder) and maybe a Discriminator."""
+"""ImageCompressor, the model that is trained: a generator and maybe a discriminator."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -81,7 +81,7 @@ class ImageCompressor(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The weighted sum of the loss terms, averaged over images; fills `y_pred["loss_terms"]`."""
+        """The weighted sum of the terms, averaged over images; fills `y_pred["loss_terms"]`."""
         outputs = y_pred
         penalties = list(self.losses)  # regularizers of the layers
         if self.discriminator is not None:

@@ -46,7 +46,7 @@ class LossTerm(ABC):
 
     Raises:
         ValueError: The weight is negative or not finite, or the name is not made of letters,
-            digits, `_`, `-`, `.` and `/`.
+            digits, `_`, `.` and `-`.
     """
 
     requires: tuple[str, ...] = ()
@@ -64,9 +64,9 @@ class LossTerm(ABC):
         """
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"weight must be finite and not negative, found {weight}")
-        if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]*", name):
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ValueError(
-                f"name must consist of letters, digits and _-./ and start with a letter or a "
+                f"name must consist of letters, digits and _.- and start with a letter or a "
                 f"digit, found {name!r}"
             )
         self.weight = float(weight)

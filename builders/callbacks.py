@@ -22,11 +22,11 @@ from builders.spec import Spec
 MONITOR = "val_loss"
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - it is a wish, not an error
     """The user, or the machine's scheduler, asked the run to stop; its state is saved."""
 
 
-class NonFiniteLoss(RunError):
+class NonFiniteLoss(RunError):  # noqa: N818 - it names what was found
     """The loss is NaN or infinite."""
 
 
@@ -42,7 +42,9 @@ class Progress:
         history: one list an entry of the log, one value an epoch.
         stopped: why training ended before its last epoch, if it did.
         seconds: time spent training, all pieces together.
-        images: what an epoch trains on, 0 before the first save.
+        resumes: how often the run was gone on with.
+        epochs: how many epochs were asked for.
+        images: how many an epoch trains on.
         log_dir: where event files go, if not into the run folder.
         checkpoint: where a copy of the best weights goes, if anywhere.
     """
@@ -54,14 +56,11 @@ class Progress:
     history: dict[str, list[float]] = field(default_factory=dict)
     stopped: str = ""
     seconds: float = 0.0
+    resumes: int = 0
+    epochs: int = 0
     images: int = 0
     log_dir: str | None = None
     checkpoint: str | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether an earlier piece of the run saved a state."""
-        return self.epoch > 0 or self.batch > 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; infinity, which JSON lacks, becomes null."""

@@ -18,6 +18,7 @@ from architectures.image_compressor import ImageCompressor
 from architectures.stack import one_line
 from builders.errors import RunError, UserError
 from builders.problems import near_miss
+from builders.resuming import resume_differences
 from builders.run_folder import UNFINISHED, RunFolder, write_atomically
 from builders.spec import ARCHITECTURE_KEYS, Spec, difference
 
@@ -27,16 +28,13 @@ DIGEST_ATTRIBUTE = "codecsmith_digest"
 WEIGHTS_SUFFIX = ".weights.h5"
 STATE_FORMAT = 1
 
-RESUME_MAY_CHANGE = ("training.epochs", "dataset.workers", "dataset.cache_mebibytes")
-"""Paths of a spec that a run may go on with other values of: they don't touch what is learned."""
-
 _DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) + (
     RuntimeError, zipfile.BadZipFile, struct.error, SyntaxError, MemoryError, OverflowError
 )  # fmt: skip
 """What NumPy, h5py and Keras raise on files with changed bytes."""
 
 
-class NonFiniteWeights(RunError):
+class NonFiniteWeights(RunError):  # noqa: N818 - it names what was found
     """A weight is NaN or infinite: such a state is no state to go on from."""
 
 
@@ -152,7 +150,9 @@ def load_weights(compressor: ImageCompressor, spec: Spec, path: Path) -> None:
     if theirs is not None:
         resolved = spec.resolved()
         mine = {key: resolved[key] for key in ARCHITECTURE_KEYS}
-        _refuse(difference(mine, theirs), f"{path}: a checkpoint of another spec than {spec.source}:")
+        _refuse(
+            difference(mine, theirs), f"{path}: a checkpoint of another spec than {spec.source}:"
+        )
     digest = _stored_text(path, DIGEST_ATTRIBUTE)
     try:
         with _optimizer_aside(compressor):
@@ -200,7 +200,7 @@ class TrainingState:
             RunError: the file can't be written.
         """
         arrays = {
-            f"{group}/{index}": keras.ops.convert_to_numpy(variable.value)
+            f"{group}/{index}": _storable(keras.ops.convert_to_numpy(variable.value))
             for group, variables in self._groups().items()
             for index, variable in enumerate(variables)
         }
@@ -217,9 +217,11 @@ class TrainingState:
             },
         }
 
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+
         def write(target: Path) -> None:
             with target.open("wb") as file:
-                np.savez(file, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+                np.savez(file, allow_pickle=False, **arrays)
 
         write_atomically(self._path, write)
 
@@ -240,11 +242,7 @@ class TrainingState:
             raise UserError(f"{self._path}: damaged: {one_line(error)}") from None
         if found != STATE_FORMAT:
             raise UserError(f"{self._path}: format {found}, this version reads {STATE_FORMAT}")
-        lines = [
-            line
-            for line in difference(self._spec.resolved(), theirs)
-            if not line.startswith(tuple(f"{path}:" for path in RESUME_MAY_CHANGE))
-        ]
+        lines = resume_differences(self._spec, theirs)
         _refuse(lines, f"{self._path}: the state of another spec than {self._spec.source}:")
         for group, variables in self._groups().items():
             count = sum(key.startswith(f"{group}/") for key in arrays)
@@ -263,6 +261,11 @@ class TrainingState:
             "optimizer": model.optimizer.variables,
             "metric": model.metrics_variables,
         }
+
+
+def _storable(value: np.ndarray) -> np.ndarray:
+    """bfloat16, which NumPy's files don't know, as float32, which holds it exactly."""
+    return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
 
 
 def run_of_weights(path: Path) -> RunFolder | None:

@@ -15,7 +15,7 @@ from builders.errors import RunError, UserError
 from builders.problems import near_miss
 
 EXTENSIONS = Path("extensions")
-"""A folder for a user's own layers, losses and metrics; its modules are imported by every command."""
+"""A folder for a user's own layers, losses and metrics; every command imports its modules."""
 
 _TRUE = ("true", "1", "yes", "y", "on")
 _FALSE = ("false", "0", "no", "n", "off")
@@ -43,7 +43,12 @@ def positive(text: str) -> int:
 
 def natural(text: str) -> int:
     """A whole number of at least 0."""
-    return 0 if text == "0" else positive(text)
+    if text.strip("0") == "" and text:
+        return 0
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f'found "{text}", expected a whole number >= 0') from None
 
 
 def number(text: str) -> float:
@@ -54,13 +59,20 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f'found "{text}", expected a number') from None
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """States a default where it is a value; "None" and "[]" stand for what the help's words say."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that names the flag an unknown one is closest to, and prints no usage wall."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **settings
-        )
+        super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]
@@ -116,7 +128,9 @@ def choose_backend() -> str:
     return name
 
 
-_STARTUP_NOTE = re.compile(r"WARNING: All log messages before absl|[IW]\d{4} |To enable the following")
+_STARTUP_NOTE = re.compile(
+    r"WARNING: All log messages before absl|[IW]\d{4} |To enable the following"
+)
 
 
 def _import_quietly(module: str) -> None:
@@ -161,7 +175,7 @@ def load_extensions(folder: Path = EXTENSIONS) -> list[str]:
         sys.modules[name] = module
         try:
             specification.loader.exec_module(module)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise UserError(f"{path}: {type(error).__name__}: {error}") from error
         names.append(path.stem)
     return names

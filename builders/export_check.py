@@ -8,16 +8,16 @@ import numpy as np
 
 from architectures.deployment import Deployed
 from builders.errors import RunError
-from builders.export_runners import CannotRun, Runner
+from builders.export_runners import CannotRunError, Runner
 
 LATENT_TOLERANCE = 1e-3
-"""Of the largest latent. Other kernels add in another order: 1e-6 is usual; a wrong one is far off."""
+"""Of the largest latent. Other kernels add in another order, which usually makes 1e-6."""
 
 PIXEL_TOLERANCE = 1
 """Levels. Values that lie between two levels to float32's accuracy are rounded to either."""
 
 
-class WrongExport(RunError):
+class WrongExportError(RunError):
     """An exported model that doesn't do what the model does."""
 
 
@@ -84,26 +84,28 @@ def compare(
         expected: what the Keras model makes of them.
 
     Raises:
-        WrongExport: shapes, dtypes or values are not the same.
+        WrongExportError: shapes, dtypes or values are not the same.
     """
     largest, differing, total = 0.0, 0, 0
     for array, want in zip(inputs, expected, strict=True):
         try:
             got = runner.run(array)
-        except CannotRun as error:
-            raise WrongExport(f"what was written can't be used: it {error}") from None
+        except CannotRunError as error:
+            raise WrongExportError(f"what was written can't be used: it {error}") from None
         if got.shape != want.shape or got.dtype != want.dtype:
-            raise WrongExport(
+            raise WrongExportError(
                 f"what was written gives {got.dtype}{list(got.shape)} for an input of "
                 f"{list(array.shape)}, the model gives {want.dtype}{list(want.shape)}"
             )
         gap = np.abs(got.astype(np.float64) - want.astype(np.float64))
-        limit = PIXEL_TOLERANCE
+        limit = float(PIXEL_TOLERANCE)
         if want.dtype != np.uint8:
             limit = LATENT_TOLERANCE * max(1.0, float(np.abs(want).max(initial=0)))
         worst = float(gap.max(initial=0))
         if not worst <= limit:  # also true for not-a-number
-            raise WrongExport(f"what was written is {worst:g} off what the model gives (limit {limit:g})")
+            raise WrongExportError(
+                f"what was written is {worst:g} off what the model gives (limit {limit:g})"
+            )
         largest = max(largest, worst)
         differing += int((gap > 0).sum())
         total += gap.size

@@ -1,6 +1,7 @@
 """The kinds of file a model is exported to. Imports nothing heavy."""
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,30 @@ FORMATS: Mapping[str, ExportFormat] = {
     )
 }
 
+MODES: Mapping[str, tuple[str, ...]] = {
+    "full": ("full",),
+    "encoder-decoder": ("encoder", "decoder"),
+}
+"""Parts that each mode of exporter.py writes."""
+
 SAVED_MODEL_FILE = "saved_model.pb"
 
 
 def installed(package: str) -> bool:
     """Whether a package could be imported."""
     return importlib.util.find_spec(package) is not None
+
+
+def runs_here(export_format: ExportFormat) -> bool:
+    """Whether models of a format can be run with what is installed."""
+    # TensorFlow, which writes LiteRT files, can also run them.
+    fallback = export_format.name == "litert" and installed("tensorflow")
+    return fallback or installed(export_format.runtime)
+
+
+def pip_install(*files: str) -> str:
+    """The command that installs requirements files into this Python."""
+    return f"{sys.executable} -m pip install " + " ".join(f"-r {file}" for file in files)
 
 
 def format_of(path: Path) -> ExportFormat | None:
@@ -66,16 +85,16 @@ def choose_export_backend(export_format: ExportFormat) -> str | None:
         return None
     if installed("tensorflow"):
         if export_format.name == "onnx":
-            _require(("tf2onnx", "onnx"), export_format, "pip install -r requirements-export.txt")
+            _require(("tf2onnx", "onnx"), export_format, pip_install("requirements-export.txt"))
         return "tensorflow"
     if export_format.name == "onnx" and installed("jax2onnx"):
         return "jax"
-    hint = "pip install -r requirements.txt"
+    hint = pip_install("requirements.txt")
     if export_format.name == "onnx":
-        hint += " -r requirements-export.txt (or, for fixed sizes only: pip install jax2onnx)"
+        hint += " -r requirements-export.txt (jax2onnx also writes models of fixed size)"
     raise UserError(
-        f"--format {export_format.name}: {export_format.title} files are written by TensorFlow, which "
-        f"is not installed: {hint}; --format keras needs no TensorFlow"
+        f"--format {export_format.name}: {export_format.title} files are written by TensorFlow, "
+        f"which is not installed: {hint}; --format keras needs no TensorFlow"
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from builders.errors import RunError, UserError
-from builders.export_runners import CannotRun
+from builders.export_runners import CannotRunError
 from builders.exported_model import ExportedModel
 from builders.file_search import search
 from builders.image_reader import BrokenImage, read_image
@@ -120,14 +120,15 @@ def _sources(data: Path, save_dir: Path) -> list[Path]:
         return [data]
     if not data.is_dir():
         beside = [entry.name for entry in data.parent.iterdir()] if data.parent.is_dir() else []
-        raise UserError(f"--path_to_data {data}: no such file or folder{near_miss(data.name, beside)}")
+        hint = near_miss(data.name, beside)
+        raise UserError(f"--path_to_data {data}: no such file or folder{hint}")
     found = search(data)
     written = Path(os.path.realpath(save_dir))
     sources = [data / name for name in found.images]
     if Path(os.path.realpath(data)) != written:
         sources = [s for s in sources if written not in Path(os.path.realpath(s)).parents]
     if not sources:
-        videos = f" ({len(found.videos)} videos; only images are regenerated)" if found.videos else ""
+        videos = f" ({len(found.videos)} videos; only images are read)" if found.videos else ""
         raise UserError(f"--path_to_data {data}: no images in this folder{videos}")
     return sources
 
@@ -232,7 +233,7 @@ def _read(model: ExportedModel, job: Job, resize: bool) -> _Item:
     height, width = image.shape[:2]
     if model.accepts(height, width):
         return _Item(job, image)
-    size = (model.height or height, model.width or width)
+    size = model.height or height, model.width or width
     if not resize:
         return _Item(
             job,
@@ -253,7 +254,7 @@ def _runs(model: ExportedModel, batch: list[_Item], done: Regenerated) -> Iterat
     begin = time.perf_counter()
     try:
         outputs = model.regenerate(np.stack(images))
-    except CannotRun as error:
+    except CannotRunError as error:
         if len(batch) > 1:
             for item in batch:
                 yield from _runs(model, [item], done)

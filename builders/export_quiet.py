@@ -13,7 +13,7 @@ from builders.errors import RunError, UserError
 CHATTER = re.compile(
     "|".join(
         (
-            r"[IW]\d{4} ",  # absl's information and warnings from C++: `I0000 00:00:17 file.cc:31] ...`
+            r"[IW]\d{4} ",  # absl's information and warnings from C++: `I0000 00:17 x.cc:31] ...`
             r"WARNING: All log messages before absl::InitializeLog",
             r"INFO: ",  # LiteRT: which delegate it made
             r".*UserWarning: .*tf\.lite\.Interpreter is deprecated",

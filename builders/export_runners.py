@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from builders.errors import RunError, UserError
-from builders.export_formats import FORMATS, format_of, installed
+from builders.export_formats import FORMATS, format_of, installed, pip_install
 from builders.export_quiet import chatter_held_back
 
 Shape = tuple[int | None, ...]
 HINT_LENGTH = 300
 
 
-class CannotRun(RunError):
+class CannotRunError(RunError):
     """A model that refused its input."""
 
 
@@ -42,16 +42,16 @@ class Runner:
         """What the model makes of an array.
 
         Raises:
-            CannotRun: it refuses the array, or memory is not enough.
+            CannotRunError: it refuses the array, or memory is not enough.
         """
         try:
             return np.asarray(self._run(array))
         except MemoryError:
-            raise CannotRun(f"not enough memory for {_sides(array)}") from None
+            raise CannotRunError(f"not enough memory for {_sides(array)}") from None
         except self._failures() as error:
             if "alloc" in str(error).lower() or "memory" in str(error).lower():
-                raise CannotRun(f"not enough memory for {_sides(array)}") from None
-            raise CannotRun(f"refuses {_sides(array)}: {_short(error)}") from None
+                raise CannotRunError(f"not enough memory for {_sides(array)}") from None
+            raise CannotRunError(f"refuses {_sides(array)}: {_short(error)}") from None
 
     def _run(self, array: np.ndarray) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not run")
@@ -69,14 +69,15 @@ def open_runner(path: Path) -> Runner:
     export_format = format_of(path)
     if export_format is None:
         suffixes = ", ".join(each.suffix for each in FORMATS.values() if each.suffix)
-        raise UserError(f"{path}: not an exported model; expected a SavedModel folder or {suffixes}")
+        expected = f"expected a SavedModel folder or {suffixes}"
+        raise UserError(f"{path}: not an exported model; {expected}")
     with chatter_held_back():
         try:
             return _RUNNERS[export_format.name](path)
         except ImportError as error:
             raise UserError(
                 f"{path}: running {export_format.title} files needs {error.name}, which is not "
-                f"installed: pip install -r {_requirements(str(error.name))}"
+                f"installed: {pip_install(_requirements(str(error.name)))}"
             ) from None
 
 
@@ -87,17 +88,16 @@ def _requirements(package: str) -> str:
 class _SavedModelRunner(Runner):
     def __init__(self, path: Path) -> None:
         import tensorflow as tf
-        from google.protobuf.message import DecodeError
 
         self.path = path
         self._tf = tf
-        failures = (OSError, ValueError, KeyError, AttributeError, DecodeError, tf.errors.OpError)
+        failures = (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError)
         with _damage(path, failures):
             self._model = tf.saved_model.load(path)
             signatures = self._model.signatures
             name = "serve" if "serve" in signatures else "serving_default"
             if name not in signatures:
-                raise ValueError(f'no signature "serve" (there is {", ".join(signatures) or "none"})')
+                raise ValueError(f'no signature "serve"; found: {", ".join(signatures) or "none"}')
             self._function = signatures[name]
             inputs = self._function.structured_input_signature[1]
             outputs = self._function.structured_outputs
@@ -129,7 +129,8 @@ class _OnnxRunner(Runner):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is fatal also comes as an exception
         with _damage(path, (*self._errors, OSError, ValueError, RuntimeError)):
-            providers = [p for p in onnxruntime.get_available_providers() if not p.startswith("Azure")]
+            available = onnxruntime.get_available_providers()
+            providers = [each for each in available if not each.startswith("Azure")]
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
             (taken,), (given,) = self._session.get_inputs(), self._session.get_outputs()
             self._input = taken.name

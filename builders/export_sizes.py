@@ -45,7 +45,7 @@ def _side_rule(known: int, keeps: Callable[[int], bool]) -> SideRule | None:
 
 
 def _steps() -> Iterator[int]:
-    """Products of strides. Powers of two first: nearly all codecs halve, and each try takes time."""
+    """Products of strides. Powers of two first: most codecs halve, and each try takes time."""
     powers = [2**n for n in range(STEP_MAX.bit_length()) if 2**n <= STEP_MAX]
     yield from powers
     for step in range(3, STEP_MAX + 1):

@@ -7,11 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builders.errors import UserError
-from builders.export_formats import FORMATS, SAVED_MODEL_FILE, ExportFormat
+from builders.export_formats import FORMATS, MODES, SAVED_MODEL_FILE, ExportFormat
 from builders.export_info import info_path
+from builders.weights_choice import WeightsChoice
 
-MODES = {"full": ("full",), "encoder-decoder": ("encoder", "decoder")}
-"""Parts that each mode of exporter.py writes."""
+
+def planned_paths(
+    choice: WeightsChoice,
+    mode: str,
+    export_format: ExportFormat,
+    save_path: str | None,
+    force: bool,
+) -> list[Path]:
+    """Where each part of an export goes; nothing is there, or it may be replaced.
+
+    Raises:
+        UserError: see `target_paths` and `check_free`.
+    """
+    folder = choice.weights.parent if choice.folder is None else choice.folder.path
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    paths = target_paths(save_path, mode, export_format, folder / "export")
+    check_free(paths, export_format, force)
+    return paths
 
 
 def target_paths(
@@ -57,7 +75,8 @@ def _with_suffix(path: Path, export_format: ExportFormat) -> Path:
     for each in FORMATS.values():
         if each.suffix and path.suffix.lower() == each.suffix:
             raise UserError(
-                f"--save_path {path}: the suffix of --format {each.name}, not of {export_format.name}"
+                f"--save_path {path}: the suffix of --format {each.name}, "
+                f"not of {export_format.name}"
             )
     return path.with_name(path.name + export_format.suffix)
 
@@ -110,7 +129,8 @@ def written_whole(paths: Sequence[Path], *, folders: bool) -> Iterator[list[Path
                 os.replace(info_path(new, folder=False), info_path(path, folder=False))  # noqa: PTH105
                 new.replace(path)
     except OSError as error:
-        raise UserError(f"{error.filename or paths[0]}: can't be written: {error.strerror or error}") from None
+        place, reason = error.filename or paths[0], error.strerror or error
+        raise UserError(f"{place}: can't be written: {reason}") from None
     finally:
         for new in fresh:
             shutil.rmtree(new, ignore_errors=True)

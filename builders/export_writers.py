@@ -3,7 +3,7 @@
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ ONNX_OPSET = 18
 """ai.onnx 18 (2022): the newest that tf2onnx writes; ONNX Runtime reads it from 1.14 on."""
 
 FILE_BYTES_MAX = 2**31 - 2**24
-"""Weights of one ONNX or LiteRT file: protobuf and flatbuffers end at 2 GiB; the graph needs some."""
+"""Weights in one ONNX or LiteRT file: it ends at 2 GiB, and the graph needs some of that."""
 
 AXIS_NAMES = ("batch", "height", "width")
 
 
-class CannotConvert(RunError):
+class CannotConvertError(RunError):
     """A model that a format can't hold."""
 
 
@@ -40,10 +40,28 @@ def write_model(model: Deployed, format_name: str, path: Path) -> None:
         path: does not exist; its name ends in the format's suffix.
 
     Raises:
-        CannotConvert: the format lacks something that the model needs.
+        CannotConvertError: the format lacks something that the model needs.
     """
     with chatter_held_back():
-        WRITERS[format_name](model, path)
+        try:
+            WRITERS[format_name](model, path)
+        except _tensorflow_errors() as error:
+            raise RunError(f"{path}: can't be written: {one_line(error)}") from None
+
+
+def _tensorflow_errors() -> tuple[type[Exception], ...]:
+    """Its own errors, for a full disk or a folder that is write-protected."""
+    if keras.backend.backend() != "tensorflow":
+        return ()
+    import tensorflow as tf
+
+    return (tf.errors.OpError,)
+
+
+def _no_operation(title: str, names: Iterable[str], reason: str = "") -> CannotConvertError:
+    if names:
+        reason = f"no operation for {', '.join(sorted(set(names)))}"
+    return CannotConvertError(f"{title} can't hold this model: {reason}")
 
 
 def write_saved_model(model: Deployed, path: Path) -> None:
@@ -70,8 +88,7 @@ def write_litert(model: Deployed, path: Path) -> None:
             content = converter.convert()
         except ConverterError as error:
             missing = re.findall(r"(?:TF Select|Custom) ops: (.*)", str(error))
-            reason = f"no operation for {', '.join(missing)}" if missing else one_line(error)
-            raise CannotConvert(f"LiteRT can't hold this model: {reason}") from None
+            raise _no_operation("LiteRT", missing, one_line(error)) from None
     path.write_bytes(content)
 
 
@@ -96,7 +113,7 @@ def write_onnx(model: Deployed, path: Path) -> None:
         if node.domain in known and not onnx.defs.has(node.op_type)
     }
     if missing:
-        raise CannotConvert(f"ONNX can't hold this model: no operation for {', '.join(missing)}")
+        raise _no_operation("ONNX", missing)
     _rename_output(proto.graph, model.output_name)
     for value in (proto.graph.input[0], proto.graph.output[0]):
         for name, axis in zip(AXIS_NAMES, value.type.tensor_type.shape.dim, strict=False):
@@ -121,8 +138,7 @@ def _onnx_of_tensorflow(model: Deployed) -> Any:
         )
     if errors:  # it goes on after an error and leaves a part of the model out
         missing = re.findall(r": (\w+)\] is not supported", "\n".join(errors))
-        reason = f"no operation for {', '.join(sorted(set(missing)))}" if missing else errors[0]
-        raise CannotConvert(f"ONNX can't hold this model: {reason}")
+        raise _no_operation("ONNX", missing, errors[0])
     return proto
 
 
@@ -173,7 +189,8 @@ def _onnx_of_jax(model: Deployed, path: Path) -> Any:
         model.export(path, format="onnx", verbose=False, input_signature=[model.signature()])
     except (TypeError, ValueError, NotImplementedError, JAXTypeError) as error:
         hint = "; --size HEIGHT,WIDTH exports one size, TensorFlow free ones" if free else ""
-        raise CannotConvert(f"jax2onnx can't write this model: {one_line(error)}{hint}") from error
+        reason = f"jax2onnx can't write this model: {one_line(error)}{hint}"
+        raise CannotConvertError(reason) from error
     return onnx.load(path)
 
 
@@ -193,9 +210,9 @@ def _rename_output(graph: Any, new: str) -> None:
 def _check_size(model: Deployed, title: str) -> None:
     total = FLOAT_BYTES * model.count_params()
     if total > FILE_BYTES_MAX:
-        raise CannotConvert(
-            f"{title} can't hold this model: {total:,} bytes of weights, at most {FILE_BYTES_MAX:,} "
-            "fit in one file; --format saved_model has no such limit"
+        raise CannotConvertError(
+            f"{title} can't hold this model: {total:,} bytes of weights, at most "
+            f"{FILE_BYTES_MAX:,} fit in one file; --format saved_model has no such limit"
         )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from builders.errors import UserError
-from builders.export_formats import FORMATS, format_of, installed
+from builders.export_formats import FORMATS, format_of, runs_here
 from builders.export_info import ExportInfo, SideRule, read_info
-from builders.export_runners import CannotRun, Runner, open_runner
+from builders.export_runners import CannotRunError, Runner, open_runner
 from builders.problems import near_miss
 
 PAIR = ("encoder", "decoder")
@@ -37,8 +37,9 @@ class ExportedModel:
     def __init__(self, parts: list[_Part]) -> None:
         self._parts = parts
         self._check()
-        _, self.height, self.width, self.channels = parts[0].runner.input_shape
-        """Of the images; None for a height or width that is free."""
+        _, self.height, self.width, channels = parts[0].runner.input_shape
+        """Height and width of the images; None where free."""
+        self.channels = int(channels or 0)
         info = parts[0].info
         self._rules = (info.heights, info.widths) if info is not None else (None, None)
         self._found_step: int | None = None
@@ -65,7 +66,7 @@ class ExportedModel:
             uint8 (B, H, W, C).
 
         Raises:
-            CannotRun: the model refuses images of this size, or gives back another.
+            CannotRunError: the model refuses images of this size, or gives back another.
         """
         height, width = images.shape[1:3]
         rows, columns = self._rules
@@ -79,12 +80,12 @@ class ExportedModel:
         """Tries larger and larger multiples until the size is kept, and remembers which one did."""
         height, width = images.shape[1:3]
         steps = PROBED_STEPS if self._found_step is None else (self._found_step,)
-        failure: CannotRun | None = None
+        failure: CannotRunError | None = None
         for step in (1, *steps):
             rule = SideRule(step, step)
             try:
                 result = self._padded(images, rule.at_least(height), rule.at_least(width))
-            except CannotRun as error:
+            except CannotRunError as error:
                 failure = error
                 continue
             if step > 1:
@@ -100,22 +101,22 @@ class ExportedModel:
         for part in self._parts:
             value = part.runner.run(value)
         if value.shape != x.shape:
-            raise CannotRun(f"gives back {value.shape[2]}x{value.shape[1]} for {width}x{height}")
+            raise CannotRunError(
+                f"gives back {value.shape[2]}x{value.shape[1]} for {width}x{height}"
+            )
         return value[:, :h, :w]
 
     def _check(self) -> None:
         first, last = self._parts[0].runner, self._parts[-1].runner
         if len(self._parts) == 2 and first.input_dtype != "uint8" and last.input_dtype == "uint8":
-            raise UserError(f"{first.path} is a decoder, {last.path} an encoder: name the encoder first")
+            raise UserError(f"{first.path} is a decoder: name the encoder first")
         if first.input_dtype != "uint8" or len(first.input_shape) != 4:
-            raise UserError(f"{first.path}: takes {_tensor(first, 0)}, not images (uint8[B,H,W,C])")
+            raise UserError(f"{first.path}: takes {_taken(first)}, not images (uint8[B,H,W,C])")
         if first.input_shape[-1] not in (1, 3, 4):
             raise UserError(f"{first.path}: takes images of {first.input_shape[-1]} channels")
         if last.output_dtype != "uint8" or len(last.output_shape) != 4:
             hint = "; name its decoder too: ENCODER,DECODER" if len(self._parts) == 1 else ""
-            raise UserError(
-                f"{last.path}: gives {_tensor(last, 1)}, not images (uint8[B,H,W,C]){hint}"
-            )
+            raise UserError(f"{last.path}: gives {_given(last)}, not images (uint8[B,H,W,C]){hint}")
         if len(self._parts) == 2:
             self._check_pair()
 
@@ -128,8 +129,8 @@ class ExportedModel:
         )
         if not fits or encoder.runner.output_dtype != decoder.runner.input_dtype:
             raise UserError(
-                f"{decoder.runner.path}: takes {_tensor(decoder.runner, 0)}, but "
-                f"{encoder.runner.path} gives {_tensor(encoder.runner, 1)}"
+                f"{decoder.runner.path}: takes {_taken(decoder.runner)}, but "
+                f"{encoder.runner.path} gives {_given(encoder.runner)}"
             )
         if encoder.info and decoder.info and encoder.info.training != decoder.info.training:
             raise UserError(
@@ -138,11 +139,12 @@ class ExportedModel:
             )
 
 
-def _tensor(runner: Runner, side: int) -> str:
-    shape, dtype = (
-        (runner.output_shape, runner.output_dtype) if side else (runner.input_shape, runner.input_dtype)
-    )
-    return f"{dtype}{list(shape)}".replace("None", "any")
+def _taken(runner: Runner) -> str:
+    return f"{runner.input_dtype}{list(runner.input_shape)}".replace("None", "any")
+
+
+def _given(runner: Runner) -> str:
+    return f"{runner.output_dtype}{list(runner.output_shape)}".replace("None", "any")
 
 
 def open_exported(given: str, on_part: Callable[[Path], None] | None = None) -> ExportedModel:
@@ -174,7 +176,7 @@ def find_exported(given: str) -> list[Path]:
     if "," in given and not path.exists():
         paths = [Path(part.strip()) for part in given.split(",")]
         if len(paths) != 2:
-            raise UserError(f'--model: found {len(paths)} paths in "{given}", expected ENCODER,DECODER')
+            raise UserError(f'--model: found "{given}", expected ENCODER,DECODER')
         for each in paths:
             if not each.exists():
                 raise UserError(f"{each}: no such model{_beside(each)}")
@@ -216,7 +218,7 @@ def _training(paths: Sequence[Path]) -> tuple[str, ...]:
 
 def _runs_here(paths: Sequence[Path]) -> bool:
     formats = [format_of(path) for path in paths]
-    return all(each is not None and installed(each.runtime) for each in formats)
+    return all(each is not None and runs_here(each) for each in formats)
 
 
 def _beside(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from architectures.autoencoder import Generator
@@ -18,13 +19,20 @@ from architectures.deployment import (
     with_free_size,
 )
 from architectures.stack import one_line
-from builders.errors import UserError
+from builders.errors import RunError, UserError
 from builders.export_check import Difference, compare, expected_outputs, probe_image
-from builders.export_formats import ExportFormat, installed
+from builders.export_formats import (
+    FORMATS,
+    MODES,
+    ExportFormat,
+    choose_export_backend,
+    installed,
+    runs_here,
+)
 from builders.export_info import ExportInfo, SideRule, info_path
 from builders.export_runners import open_runner
 from builders.export_sizes import size_rules
-from builders.export_targets import MODES, written_whole
+from builders.export_targets import planned_paths, written_whole
 from builders.export_writers import write_model
 from builders.model_builder import nominal_shape
 from builders.spec import Spec
@@ -57,30 +65,38 @@ class Exported:
 
 def export(
     choice: WeightsChoice,
-    export_format: ExportFormat,
-    mode: str,
-    paths: Sequence[Path],
+    mode: str = "encoder-decoder",
+    format_name: str = "saved_model",
+    save_path: str | None = None,
     size: tuple[int, int] | None = None,
+    force: bool = False,
     on_step: Say | None = None,
 ) -> list[Exported]:
     """Exports a trained model, in float32 whatever it was trained in.
 
     Args:
         choice: weights and spec.
-        export_format: of the files.
-        mode: a key of `MODES`.
-        paths: one for each part of the mode; what is there is replaced.
+        mode: `encoder-decoder` or `full`.
+        format_name: `saved_model`, `onnx`, `litert` or `keras`.
+        save_path: `A` or `A,B`, see `export_targets.target_paths`; None for the run's folder.
         size: (height, width) to fix; None for free ones where all layers allow it, else the spec's.
+        force: whether to replace what is there.
         on_step: told what is being done.
 
     Returns:
         What was written, part by part.
 
     Raises:
-        UserError: the weights don't fit, or the size does not.
+        UserError: the weights or the size don't fit, something is there already, or the format
+            can't be written here.
         RunError: the format can't hold the model, or what was written computes something else.
     """
     tell = on_step or _silent
+    export_format = FORMATS[format_name]
+    needed = choose_export_backend(export_format)
+    if needed not in (None, keras.backend.backend()):
+        raise UserError(f"{export_format.title} files need KERAS_BACKEND={needed}")
+    paths = planned_paths(choice, mode, export_format, save_path, force)
     tell("building the model")
     spec = choice.spec
     served = serve(load_chosen(choice).generator, spec, size)
@@ -92,11 +108,11 @@ def export(
     done = []
     with written_whole(paths, folders=not export_format.suffix) as fresh:
         for (part, model), new, path in zip(chosen.items(), fresh, paths, strict=True):
-            tell(f"writing the {part}" if part != "full" else "writing the model")
+            tell(f"writing the {part} model")
             write_model(model, export_format.name, new)
             difference = None
-            if _runs(export_format):
-                tell(f"comparing the {part} with Keras" if part != "full" else "comparing with Keras")
+            if runs_here(export_format):
+                tell(f"comparing the {part} model with Keras")
                 probes = latents if part == "decoder" else inputs
                 expected = latents if part == "encoder" else expected_outputs(model, probes)
                 difference = compare(open_runner(new), probes, expected)
@@ -137,8 +153,7 @@ class Served:
             sizes = [first, (rows.at_least(first[0] + 1), columns.at_least(first[1] + 1))]
         batches = (2, 1)
         return [
-            probe_image(h, w, channels, batch)
-            for (h, w), batch in zip(sizes, batches, strict=True)
+            probe_image(h, w, channels, batch) for (h, w), batch in zip(sizes, batches, strict=True)
         ]
 
 
@@ -155,46 +170,46 @@ def serve(generator: Generator, spec: Spec, size: tuple[int, int] | None = None)
 
     Raises:
         UserError: the model can't give back images of `size`.
+        RunError: the spec leaves the size free, but a layer can't be exported that way.
     """
     _, height, width, channels = nominal_shape(spec)
     known = (height, width, channels)
     free = with_free_size(generator, channels)
     if size is not None:
-        return _fixed(free or generator, spec, size, known)
-    if free is None:
+        if free is None and None not in spec.input_shape and size != known[:2]:
+            raise UserError(f"{_flag(size)}: a layer of {spec.name} fixes it to {height},{width}")
+        return _fixed(free or generator, (*size, channels))
+    if free is not None:
+        image = (None, None, channels)
+        parts = deployed_parts(free, image)
+        rules = size_rules(parts[2], known)
+        # Without a rule only the spec's own size is known to come back: a spec that names one
+        # keeps to it.
+        if rules is not None or None in spec.input_shape:
+            return Served(parts, image, known, rules)
+    try:
         return Served(deployed_parts(generator, spec.input_shape), spec.input_shape, known, None)
-    image = (None, None, channels)
-    parts = deployed_parts(free, image)
-    rules = size_rules(parts[2], known)
-    if rules is None and None not in spec.input_shape:
-        # It would take any size, but only the spec's is known to come back: keep to that.
-        return Served(deployed_parts(generator, spec.input_shape), spec.input_shape, known, None)
-    return Served(parts, image, known, rules)
+    except SIZE_ERRORS as error:
+        raise RunError(
+            f"{spec.name} can't be exported for any size; --size {height},{width} fixes one: "
+            f"{one_line(error)}"
+        ) from error
 
 
-def _fixed(
-    generator: Generator, spec: Spec, size: tuple[int, int], known: tuple[int, int, int]
-) -> Served:
-    image = (*size, known[2])
-    wanted = f"--size {size[0]},{size[1]}"
-    if any(side not in (None, got) for side, got in zip(spec.input_shape[:2], size, strict=True)) and (
-        with_free_size(generator, known[2]) is None
-    ):
-        raise UserError(f"{wanted}: a layer of {spec.name} fixes the size to {known[0]},{known[1]}")
+def _fixed(generator: Generator, image: tuple[int, int, int]) -> Served:
     both = DeployedAutoencoder(generator.encoder, generator.decoder)
     try:
         given = tuple(both.result_of((1, *image)).shape[1:3])
-        reason = f"comes back as {given[0]},{given[1]}"
+        reason = f"they come back as {given[0]},{given[1]}"
     except SIZE_ERRORS as error:
         given, reason = (), one_line(error)
-    if given != size:
-        raise UserError(f"{wanted}: images of this size don't come back as they went in: {reason}")
+    if given != image[:2]:
+        raise UserError(f"{_flag(image)}: images of this size don't come back whole: {reason}")
     return Served(deployed_parts(generator, image), image, image, None)
 
 
-def _runs(export_format: ExportFormat) -> bool:
-    # TensorFlow, which writes LiteRT files, can also run them.
-    return installed(export_format.runtime) or export_format.name == "litert"
+def _flag(size: Sequence[int]) -> str:
+    return f"--size {size[0]},{size[1]}"
 
 
 def _info(
@@ -228,8 +243,9 @@ def _training_id(choice: WeightsChoice) -> str:
     return digest.hexdigest()
 
 
-def report_lines(exported: Sequence[Exported], export_format: ExportFormat) -> list[str]:
+def report_lines(exported: Sequence[Exported], format_name: str) -> list[str]:
     """What was written, a few lines a part."""
+    export_format = FORMATS[format_name]
     lines = []
     for each in exported:
         model = each.model

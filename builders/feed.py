@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from builders.errors import RunError, UserError
 from builders.loader import BatchLoader
 
 
@@ -18,6 +19,11 @@ class EpochFeed:
     Args:
         loader: makes the batches.
         image_shape: (H, W, C), None where batches differ.
+
+    Attributes:
+        epoch: the epoch to serve, from 0.
+        start_batch: how many of its batches to leave out.
+        failure: what making a batch raised, if anything: TensorFlow raises an error of its own.
     """
 
     def __init__(self, loader: BatchLoader, image_shape: tuple[int | None, ...]) -> None:
@@ -25,13 +31,18 @@ class EpochFeed:
         self.image_shape = image_shape
         self.epoch = 0
         self.start_batch = 0
+        self.failure: Exception | None = None
 
     def __len__(self) -> int:
         return len(self.loader) - self.start_batch
 
     def batches(self, skip: int = 0) -> Iterator[np.ndarray]:
         """The epoch's batches from `start_batch + skip` on, uint8 (B, H, W, C)."""
-        return self.loader.batches(self.epoch, self.start_batch + skip)
+        try:
+            yield from self.loader.batches(self.epoch, self.start_batch + skip)
+        except (UserError, RunError, OSError) as error:
+            self.failure = error
+            raise
 
     def keras_input(self) -> Any:
         """What `fit` and `evaluate` take: epochs of `len(self)` batches, as it is now."""

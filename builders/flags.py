@@ -10,9 +10,6 @@ from builders.errors import UserError
 from builders.json_reader import read_json
 from builders.overrides import parse_assignment, set_value
 
-RESUME_FLAGS = ("epochs",)
-"""What may change when a run goes on."""
-
 
 def spec_overrides(
     flags: argparse.Namespace, path: Path, flag_paths: Mapping[str, str]
@@ -49,30 +46,6 @@ def spec_overrides(
     if alpha is not None:
         changes.update(_alpha(tree, alpha))
     return changes
-
-
-def resume_overrides(flags: argparse.Namespace) -> dict[str, Any]:
-    """What a resumed run may change: its number of epochs.
-
-    Raises:
-        UserError: another flag that would change the run was given.
-    """
-    refused = [
-        f"--{name}"
-        for name in (
-            *("tfds", "dataset", "batch_size", "learning_rate", "latent_dims", "precision"),
-            *("seed", "alpha", "load_from_ckpt_path", "log_dir", "checkpoint_filepath"),
-        )
-        if getattr(flags, name) is not None
-    ]
-    if flags.set:
-        refused.append("--set")
-    if refused:
-        raise UserError(
-            f"--resume goes on with the run's own spec: {', '.join(refused)} can't change it "
-            "(--epochs can; --load_from_ckpt_path without --resume starts a new run from weights)"
-        )
-    return {} if flags.epochs is None else {"training.epochs": flags.epochs}
 
 
 def _learning_rate(tree: dict[str, Any], rate: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Writes what is derived from the code: catalog.json, models/schema.json, docs/spec.md.
 
-Run `python -m builders.generate` after a change to a layer, loss, metric or section, or to the Keras
-version; a test holds the three files to what this would write.
+Run `python -m builders.generate` after a change to a layer, loss, metric or section, or to the
+Keras version; a test holds the three files to what this would write.
 """
 
 import json
@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA_PATH = ROOT / "models" / "schema.json"
 PAGE_PATH = ROOT / "docs" / "spec.md"
 PARAMETER = {"type": "string", "pattern": "^\\$", "description": 'A parameter: "$name".'}
+
+NO_PARAMETER = frozenset({"$schema", "params", "spec_version"})
 
 INPUT = Component(
     "Input",
@@ -67,6 +69,10 @@ def schema_text(kinds: dict[str, dict[str, Component]]) -> str:
     """`models/schema.json`: JSON Schema of a whole spec, for editors."""
     schema = SpecSections.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = schema.pop("$defs")
+    for section in (schema, *definitions.values()):
+        for key, field in section["properties"].items():
+            if key not in NO_PARAMETER:
+                section["properties"][key] = _or_parameter(field)
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Codecsmith model spec",
@@ -91,7 +97,7 @@ def _kind_schema(kind: str, components: dict[str, Component]) -> dict[str, Any]:
             continue
         arguments = {
             key: {
-                "anyOf": [_nullable_latent(key, argument.fragment), {"$ref": "#/$defs/parameter"}],
+                **_or_parameter(_nullable_latent(key, argument.fragment)),
                 **({"description": argument.doc} if argument.doc else {}),
                 **({} if argument.required else {"default": argument.default}),
             }
@@ -115,6 +121,24 @@ def _kind_schema(kind: str, components: dict[str, Component]) -> dict[str, Any]:
     if kind not in SHORT_FORM_KINDS:
         return named
     return {"anyOf": [{"enum": [*components, *map(snake_case, components)]}, named]}
+
+
+def _or_parameter(schema: dict[str, Any]) -> dict[str, Any]:
+    """Lets `"$name"` stand for a value, and for the items of a list of values."""
+    options = [
+        {**option, "items": _or_parameter(option["items"])} if _holds_values(option) else option
+        for option in schema.get("anyOf", [schema])
+    ]
+    if all("$ref" in option or "x-component" in option or "items" in option for option in options):
+        return {**schema, **options[0]} if len(options) == 1 else {**schema, "anyOf": options}
+    notes = {key: schema[key] for key in ("description", "default") if key in schema}
+    plain = [{key: item for key, item in each.items() if key not in notes} for each in options]
+    return {"anyOf": [*plain, {"$ref": "#/$defs/parameter"}], **notes}
+
+
+def _holds_values(schema: dict[str, Any]) -> bool:
+    items = schema.get("items", {})
+    return bool(items) and "$ref" not in items and "x-component" not in items
 
 
 def _nullable_latent(name: str, fragment: dict[str, Any]) -> dict[str, Any]:

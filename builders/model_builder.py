@@ -17,6 +17,7 @@ from builders.problems import ProblemList, shown
 from builders.registry import Registry
 from builders.size_guard import MAX_ACTIVATIONS, SizeGuard, output_shapes, sides
 from builders.spec import Spec
+from builders.trial import try_stack
 from constants.defaults import NOMINAL_SIDE
 
 Shape = tuple[int | None, ...]
@@ -88,6 +89,7 @@ class ModelBuilder:
         self._check_shapes(steps, encoder_layers, decoder_layers, judge_layers)
         self._raise()
         self._build(compressor)
+        self._try_layers(compressor)
         self._check_readers(compressor)
         self._check_trainable(compressor)
         self._raise()
@@ -204,6 +206,15 @@ class ModelBuilder:
                 self._layer_path(compressor, error),
                 f"does not fit its input {place}: {error.reason}",
             )
+        self._raise()
+
+    def _try_layers(self, compressor: ImageCompressor) -> None:
+        image: Shape = (None, *self.spec.input_shape)
+        try_stack(compressor.encoder, image, ENCODER, self._problems)
+        latents = compressor.encoder.output_shapes[-1]
+        try_stack(compressor.decoder, latents, DECODER, self._problems)
+        if compressor.discriminator is not None:
+            try_stack(compressor.discriminator, image, DISCRIMINATOR, self._problems)
         self._raise()
 
     def _check_readers(self, compressor: ImageCompressor) -> None:

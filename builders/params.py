@@ -46,7 +46,7 @@ def substitute_params(tree: dict[str, Any], problems: ProblemList) -> list[str]:
 
     for key, value in tree.items():
         if key not in ("params", "$schema"):
-            tree[key] = replaced(value, key)
+            tree[key] = replaced(value, join("", key))
     return [
         f"{join('params', name)} is used nowhere: no value is {shown('$' + name)}"
         for name in params

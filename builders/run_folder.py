@@ -130,17 +130,27 @@ def create_run_folder(spec: Spec, run_dir: Path | None, argv: Sequence[str]) -> 
     return folder
 
 
-def point_latest(folder: RunFolder) -> None:
-    """Makes `runs/latest` point at this run, wherever its folder is."""
-    RUNS.mkdir(exist_ok=True)
+def point_latest(folder: RunFolder) -> str:
+    """Makes `runs/latest` point at this run, wherever its folder is.
+
+    Returns:
+        Nothing, or what went wrong: a run is not worth less without the link.
+    """
     link = RUNS / LATEST
     target = folder.path.resolve()
     if target.parent == RUNS.resolve():
         target = Path(target.name)  # relative: the whole of runs/ can be moved
     fresh = RUNS / f".{LATEST}-{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target, target_is_directory=True)
-    fresh.replace(link)
+    try:
+        RUNS.mkdir(exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target, target_is_directory=True)
+        fresh.replace(link)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        return f"{link} can't point at this run: {error.strerror}"
+    return ""
 
 
 def note_command(folder: RunFolder, argv: Sequence[str]) -> None:
@@ -153,7 +163,7 @@ def environment() -> dict[str, Any]:
     """Versions and machine, for `environment.json`."""
     import keras
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

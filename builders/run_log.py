@@ -105,7 +105,7 @@ class RunLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         if self._writer is not None:
             return  # `fit` goes on after an epoch that was resumed in its middle
-        first, resumed = self._progress.epoch, self._progress.started
+        first, resumed = self._progress.epoch, self._progress.resumes > 0
         self._writer = EventWriter(self._directory, purge_step=first + 1 if resumed else None)
         if first or not resumed:  # cut in its first epoch, the run has its text at step 0 already
             text = json.dumps(self._spec.resolved(), indent=2, ensure_ascii=False)
@@ -171,7 +171,7 @@ def write_metrics(folder: RunFolder, history: dict[str, list[float]]) -> None:
 
 
 def scalar_tag(name: str) -> str:
-    """`val_psnr` -> `psnr/validation`, `psnr` -> `psnr/train`: TensorBoard groups by the quantity."""
+    """`val_psnr` -> `psnr/validation`, `psnr` -> `psnr/train`: grouped by the quantity."""
     if name.startswith("time/") or name.endswith("learning_rate"):
         return name
     if name.startswith("val_"):
@@ -201,9 +201,10 @@ def hyperparameters(spec: Spec) -> dict[str, Any]:
 
 def logged_samples(source: Any, transform: Any, count: int = LOGGED_IMAGES) -> np.ndarray:
     """The first images of a split as the model sees them in evaluation, uint8 (N, H, W, C)."""
-    images = []
-    for index in range(min(count, len(source))):
-        images.append(transform(source[index], name=source.name(index)))
+    images = [
+        transform(source[index], name=source.name(index))
+        for index in range(min(count, len(source)))
+    ]
     height = min(image.shape[0] for image in images)
     width = min(image.shape[1] for image in images)
     return np.stack([image[:height, :width] for image in images])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 from architectures.image_compressor import ImageCompressor
+from builders.averaging import AveragedWeights
 from builders.callbacks import (
     Backup,
     BestWeights,
@@ -26,9 +28,8 @@ from builders.checkpoint import TrainingState, load_weights
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
-from builders.optimizers import learning_rates
 from builders.run_folder import RunFolder, write_atomically
-from builders.run_log import MetricsFile, RunLog, StepClock, logged_samples
+from builders.run_log import MetricsFile, RunLog, StepClock
 from builders.spec import Spec
 from builders.splits import SPLIT_NAMES
 from evaluation.figures import curve_figure, reconstruction_grid, save_png
@@ -75,6 +76,7 @@ class Session:
         splits: Splits,
         progress: Progress,
         state: TrainingState,
+        samples: np.ndarray,
         metric_values: list[Any] | None = None,
     ) -> None:
         self.spec = spec
@@ -86,9 +88,9 @@ class Session:
         self.progress = progress
         self.state = state
         self.metric_values = metric_values
-        self.best_path = options.checkpoint or folder.best
-        self.log_dir = options.log_dir or folder.tensorboard
-        self.samples = logged_samples(splits.validation, splits.evaluation_transform)
+        self.best_path = folder.best
+        self.log_dir = folder.tensorboard if progress.log_dir is None else Path(progress.log_dir)
+        self.samples = samples
 
     def fit(self, say: Say) -> int:
         """Trains to the last epoch; returns the exit status."""
@@ -96,6 +98,9 @@ class Session:
         epochs = self.spec.training.epochs
         if progress.epoch >= epochs:
             say(f"nothing to do: {progress.epoch} of {epochs} epochs are done (--epochs for more)")
+            return 0
+        if progress.stopped:
+            say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
         clock = StepClock(feed, self.spec.training.batch_size)
         log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
@@ -111,28 +116,42 @@ class Session:
                 ended_well = True
             except Interrupted:
                 say(
-                    f"\nstopped in epoch {progress.epoch + 1}; the state is saved. To go on:\n"
-                    f"  python train.py --resume --run_dir={self.folder.path}"
+                    f"\nstopped. {self._way_on()}"
                 )
                 return INTERRUPTED_STATUS
             except NonFiniteLoss as error:
-                raise NonFiniteLoss(f"{error}\n{self._kept()}") from None
+                raise NonFiniteLoss("\n".join([str(error), *self._way_out()])) from None
+            except RunError as error:
+                raise RunError(f"{error}\n{self._way_on()}") from None
             finally:
                 log.close(ended_well)
         return 0
 
     def fit_to(self, last_epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
+        """Trains until so many epochs are done."""
         feed = self.feeds["train"]
         feed.epoch, feed.start_batch = self.progress.epoch, self.progress.batch
-        self.compressor.fit(
-            feed.keras_input(),
-            validation_data=self.feeds["validation"].keras_input(),
-            initial_epoch=self.progress.epoch,
-            epochs=last_epoch,
-            shuffle=False,  # the feed shuffles
-            verbose=self._verbosity(),
-            callbacks=callbacks,
-        )
+        try:
+            self.compressor.fit(
+                feed.keras_input(),
+                validation_data=self.feeds["validation"].keras_input(),
+                initial_epoch=self.progress.epoch,
+                epochs=last_epoch,
+                shuffle=False,  # the feed shuffles
+                verbose=self._verbosity(),
+                callbacks=callbacks,
+            )
+        except Exception as error:
+            for each in self.feeds.values():
+                if each.failure is not None:
+                    raise RunError(str(each.failure)) from None
+            if _is_out_of_memory(error):
+                size = self.spec.training.batch_size
+                raise RunError(
+                    f"out of memory with {size} images a step; try --batch_size "
+                    f"{max(size // 2, 1)}, a smaller dataset.crop, or --precision mixed_bfloat16"
+                ) from None
+            raise
 
     def _verbosity(self) -> int:
         """A bar is for a terminal; a file or a pipe gets a line an epoch."""
@@ -145,13 +164,19 @@ class Session:
         feed: EpochFeed,
         signals: StopSignals,
     ) -> list[keras.callbacks.Callback]:
+        """What watches over the steps; at the end of an epoch they come in this order."""
         progress, patience = self.progress, self.spec.training.early_stopping_patience
+        copy = None if progress.checkpoint is None else Path(progress.checkpoint)
+        averaged = AveragedWeights()
         return [
-            LossGuard(lambda: learning_rates(self.compressor.optimizer)["learning_rate"]),
+            LossGuard(feed),
             clock,
+            averaged,
             log,
-            BestWeights(self.spec, self.best_path, progress),
+            BestWeights(self.spec, self.best_path, progress, copy),
             *([] if patience is None else [Patience(patience, progress)]),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: averaged.leave()),
+            MetricsFile(self.folder, progress, clock),
             Backup(
                 self.state,
                 progress,
@@ -159,15 +184,29 @@ class Session:
                 self.options.backup_steps,
                 signals,
                 self.metric_values,
-                lambda: clock.figures,
             ),
-            MetricsFile(self.folder, progress),
         ]
 
     def _kept(self) -> str:
-        if self.progress.epoch:
-            return f"state of epoch {self.progress.epoch}: {self.folder.state}"
-        return "no epoch was finished, so there is no earlier state"
+        place = f"epoch {self.progress.epoch + 1}, step {self.progress.batch + 1}"
+        return f"The state before {place} is saved in {self.folder.state}"
+
+    def _command(self, flags: str) -> str:
+        return f"python train.py {flags} {shlex.quote(str(self.folder.path))}"
+
+    def _way_on(self) -> str:
+        return f"{self._kept()}. To go on:\n  {self._command('--resume --run_dir')}"
+
+    def _way_out(self) -> list[str]:
+        """What to do when a loss is no number: the same steps would lead there again."""
+        lines = [f"{self._kept()}."]
+        if self.progress.best_epoch >= 0:
+            lines += [
+                f"The best weights so far, of epoch {self.progress.best_epoch + 1}, are kept. To "
+                "start from them with other settings:",
+                f"  {self._command('--load_from_ckpt_path')} --learning_rate ...",
+            ]
+        return lines
 
     def conclude(self, say: Say) -> None:
         """Loads the best weights; writes report, curves and samples; says what to do next."""
@@ -196,6 +235,7 @@ class Session:
             "images": {split: len(getattr(self.splits, split)) for split in SPLIT_NAMES},
             "skipped_files": [str(broken) for broken in self.splits.skipped],
             "weights": str(self.best_path),
+            "weights_copy": progress.checkpoint,
         }
         write_atomically(folder.report, json.dumps(_finite(report), indent=2) + "\n")
         outputs = self.compressor.predict_on_batch(self.samples)
@@ -223,16 +263,26 @@ class Session:
             f"speed      {times['time/images_per_second']:,.0f} images/s, "
             f"{times['time/step_ms']:.1f} ms a step, of which "
             f"{100 * times['time/data_wait_fraction']:.1f} % waiting for data",
-            f"weights    {self.best_path}",
+            f"weights    {progress.checkpoint or self.best_path}",
             f"pictures   {name / 'samples.png'}, {name / 'curves.png'}",
             f"figures    {name / 'metrics.csv'}, {name / 'report.json'}",
             "",
             "next:",
             "  ./validator.sh    figures on the test images",
             "  ./exporter.sh     encoder and decoder as SavedModels",
-            f"  {sys.executable} -m tensorboard.main --logdir {self.log_dir}",
+            f"  {shlex.quote(sys.executable)} -m tensorboard.main "
+            f"--logdir {shlex.quote(str(self.log_dir))} --samples_per_plugin images=1000",
         ]
         return lines
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """NumPy's, TensorFlow's or XLA's way to say so, without importing either."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or "RESOURCE_EXHAUSTED" in str(error)
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -9,15 +9,7 @@ from typing import Any, Final, get_args, get_origin
 
 import keras
 
-from builders.argument_kinds import (
-    BY_NAME,
-    NAME,
-    Fragment,
-    component,
-    enum,
-    fragment_for,
-    optional,
-)
+from builders.argument_kinds import BY_NAME, Fragment, enum, fragment_for
 from builders.catalog import Argument, Component
 
 KERAS_LAYERS: Final = (
@@ -71,29 +63,30 @@ KERAS_ALIASES: Final = {
 KERAS_KINDS: Final = {
     "optimizer": (
         "optimizers",
-        ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion")
-        + ("Muon", "Nadam", "RMSprop", "SGD", "ScheduleFreeAdamW"),
+        "Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lamb Lion Muon Nadam RMSprop SGD "
+        "ScheduleFreeAdamW",
     ),
     "schedule": (
         "optimizers.schedules",
-        ("CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay")
-        + ("PiecewiseConstantDecay", "PolynomialDecay"),
+        "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay "
+        "PolynomialDecay",
     ),
     "initializer": (
         "initializers",
-        ("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal")
-        + ("LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform")
-        + ("TruncatedNormal", "VarianceScaling", "Zeros"),
+        "Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones "
+        "Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros",
     ),
-    "regularizer": ("regularizers", ("L1", "L2", "L1L2", "OrthogonalRegularizer")),
-    "constraint": ("constraints", ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),
+    "regularizer": ("regularizers", "L1 L2 L1L2 OrthogonalRegularizer"),
+    "constraint": ("constraints", "MaxNorm MinMaxNorm NonNeg UnitNorm"),
 }
+"""Kind -> (module of Keras, names of its classes)."""
+
 KERAS_ACTIVATIONS: Final = (
-    ("celu", "elu", "exponential", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish")
-    + ("hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu")
-    + ("sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign", "swish", "tanh")
-    + ("tanh_shrink",)
-)
+    "celu elu exponential gelu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear "
+    "log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign swish "
+    "tanh tanh_shrink"
+).split()
+"""Not `glu`, which halves the channels and which Keras' layers do not reckon with."""
 LAYER_BASE: Final = ("name", "dtype", "trainable")
 """What every Keras layer takes through **kwargs."""
 
@@ -117,7 +110,7 @@ def keras_components() -> dict[str, dict[str, Component]]:
             alias, f"Another name of {name}.", found.arguments, alias_of=name
         )
     for kind, (_, names) in KERAS_KINDS.items():
-        kinds[kind] = {name: _keras_component(kind, name) for name in names}
+        kinds[kind] = {name: _keras_component(kind, name) for name in names.split()}
     kinds["activation"] = {
         name: Component(name, first_line(getattr(keras.activations, name)), {})
         for name in KERAS_ACTIVATIONS

@@ -1,17 +1,18 @@
 """One training run, from a spec to a run folder."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from architectures.image_compressor import ImageCompressor
-from builders.callbacks import (
-    Progress,
-)
-from builders.checkpoint import TrainingState, find_weights, load_weights
+from builders.callbacks import Progress
+from builders.checkpoint import WEIGHTS_SUFFIX, TrainingState, find_weights, load_weights
 from builders.data_splits import Splits
 from builders.dataset_builder import DatasetBuilder
+from builders.errors import UserError
 from builders.feed import EpochFeed
 from builders.model_builder import ModelBuilder
 from builders.optimizers import build_optimizer
@@ -24,6 +25,7 @@ from builders.run_folder import (
     point_latest,
     write_atomically,
 )
+from builders.run_log import logged_samples, write_metrics
 from builders.session import Say, Session, TrainOptions
 from builders.spec import Spec
 from builders.summary import ModelSummary, summarize, summary_lines
@@ -113,19 +115,60 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     compressor, summary, precision = build_compressor(spec)
     splits = open_splits(spec, quiet=not options.verbosity)
     feeds = _feeds(spec, splits)
+    samples = logged_samples(splits.validation, splits.evaluation_transform)
     compressor.compile(optimizer=build_optimizer(spec, compressor))
     if options.start_from is not None:
         load_weights(compressor, spec, find_weights(options.start_from))
-
+    asked = Progress(
+        epochs=spec.training.epochs,
+        images=len(splits.train),
+        log_dir=_writable_folder("--log_dir", options.log_dir),
+        checkpoint=_copy_path(options.checkpoint),
+    )
     folder = options.resume or create_run_folder(spec, options.run_dir, options.argv)
     state = TrainingState(compressor, spec, folder.state)
-    progress = Progress()
-    metric_values = None
+    progress, metric_values = asked, None
     if options.resume is not None:
-        progress, metric_values = _resume(spec, state, compressor, folder, options)
-    point_latest(folder)
+        progress, metric_values = _resume(spec, state, compressor, folder, asked)
+        note_command(folder, options.argv)
+    else:
+        state.save(progress.to_json())  # so that a run can always be gone on with
+    trouble = point_latest(folder)
     _describe(say, spec, folder, splits, summary, precision, progress)
-    return Session(spec, options, compressor, folder, feeds, splits, progress, state, metric_values)
+    if trouble:
+        say(f"warning    {trouble}")
+    return Session(
+        spec, options, compressor, folder, feeds, splits, progress, state, samples, metric_values
+    )
+
+
+def _writable_folder(flag: str, folder: Path | None) -> str | None:
+    """The absolute path of a folder that is there or can be made; None stays None."""
+    if folder is None:
+        return None
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"{flag} {folder}: can't be written: {nearest} is a file")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{flag} {folder}: can't be written: no permission in {nearest}")
+    return str(folder.absolute())
+
+
+def _copy_path(asked: Path | None) -> str | None:
+    """Where --checkpoint_filepath points: a weights file, or a folder that gets one."""
+    if asked is None:
+        return None
+    if not asked.name.endswith(WEIGHTS_SUFFIX):
+        if asked.suffix and not asked.is_dir():
+            raise UserError(
+                f"--checkpoint_filepath {asked}: expected a name ending in {WEIGHTS_SUFFIX}, or a "
+                "folder"
+            )
+        asked = asked / f"best{WEIGHTS_SUFFIX}"
+    _writable_folder("--checkpoint_filepath", asked.parent)
+    return str(asked.absolute())
 
 
 def _silent(_: str) -> None:
@@ -162,12 +205,25 @@ def _resume(
     state: TrainingState,
     compressor: ImageCompressor,
     folder: RunFolder,
-    options: TrainOptions,
+    asked: Progress,
 ) -> tuple[Progress, list[Any] | None]:
+    """Puts the saved state into the model; says where the run stands, and its metrics there."""
     progress = Progress.from_json(state.load())
-    progress.stopped = ""
-    note_command(folder, options.argv)
+    if progress.images != asked.images:
+        raise UserError(
+            f"{folder.path}: its state comes from {progress.images} training images, "
+            f"{spec.dataset.name} has {asked.images} now; --load_from_ckpt_path starts a new run "
+            "from its weights"
+        )
+    progress.log_dir = asked.log_dir or progress.log_dir
+    progress.checkpoint = asked.checkpoint or progress.checkpoint
+    if asked.epochs > progress.epochs:
+        progress.stopped = ""  # more was asked for than patience had granted
+    progress.epochs = asked.epochs
+    progress.resumes += 1
     write_atomically(folder.spec, spec.to_json())  # the number of epochs may have changed
+    if progress.history:
+        write_metrics(folder, progress.history)  # without what was written after the state
     if not progress.batch:
         return progress, None
     values = [keras.ops.convert_to_numpy(each.value) for each in compressor.metrics_variables]
@@ -195,5 +251,5 @@ def _describe(
     for warning in summary.warnings:
         say(f"warning    {warning}")
     say(f"run        {folder.path}")
-    if progress.epoch or progress.batch:
+    if progress.resumes:
         say(f"resumed    at epoch {progress.epoch + 1}, step {progress.batch + 1}")

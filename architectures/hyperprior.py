@@ -1,0 +1,173 @@
+"""Entropy models with side information: hyper-latents say how uncertain each latent is."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from architectures.factorized_prior import PACKAGE, DeepFactorized, EntropyModel, per_image
+from architectures.likelihoods import gaussian_bits
+from architectures.quantization import QuantizationMode
+from architectures.stack import LayerStack
+
+_LEAK = 0.05
+"""Share of the gradient a scale beyond the table's ends keeps, so that it can come back."""
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class HyperCoder(LayerStack):
+    """h_a or h_s: latents to hyper-latents, or back to the parameters of the latents' Gaussians."""
+
+
+class Hyperprior(EntropyModel):
+    """What both hyperpriors share.
+
+    The hyper decoder gives, for every latent, the place of its scale in a table of `scale_levels`
+    scales from `scale_min` to `scale_max`, equally spaced in their logarithm. Training sees the
+    scale between two places; coding rounds to one, and codes with that place's frozen table.
+
+    Args:
+        hyper_encoder: h_a.
+        hyper_decoder: h_s.
+        quantization: how rounding is trained through.
+        filters: widths of the networks of the hyper-latents' densities.
+        init_scale: spread of those densities at the start, in quantization steps.
+        scale_min: smallest standard deviation, in quantization steps.
+        scale_max: largest one.
+        scale_levels: places in the table.
+
+    Raises:
+        ValueError: the scales are not in order, or there are fewer than two.
+    """
+
+    needs_hyper_coders = True
+    aux_keys = ("bits_y", "bits_z")
+    built_arguments = ("hyper_encoder", "hyper_decoder")
+    outputs_per_latent = 1
+
+    def __init__(
+        self,
+        hyper_encoder: HyperCoder,
+        hyper_decoder: HyperCoder,
+        quantization: QuantizationMode = "mixed",
+        filters: Sequence[int] = (3, 3, 3),
+        init_scale: float = 10.0,
+        scale_min: float = 0.11,
+        scale_max: float = 256.0,
+        scale_levels: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(quantization, **kwargs)
+        if not 0.0 < scale_min < scale_max or scale_levels < 2:
+            raise ValueError(
+                "scales must satisfy 0 < scale_min < scale_max with at least 2 levels, found "
+                f"{scale_min}, {scale_max}, {scale_levels}"
+            )
+        self.hyper_encoder = hyper_encoder
+        self.hyper_decoder = hyper_decoder
+        self.density = DeepFactorized(filters, init_scale, name="density")
+        self.scale_min = float(scale_min)
+        self.scale_max = float(scale_max)
+        self.scale_levels = int(scale_levels)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.hyper_encoder.build(input_shape)
+        hyper_shape = self.hyper_encoder.output_shapes[-1]
+        self.density.build(hyper_shape)
+        self.hyper_decoder.build(hyper_shape)
+        given = self.hyper_decoder.output_shapes[-1]
+        wanted = (*input_shape[:-1], self.outputs_per_latent * input_shape[-1])
+        if tuple(given[1:]) != tuple(wanted[1:]):
+            raise ValueError(
+                f"the hyper decoder gives {tuple(given[1:])} for latents {tuple(input_shape[1:])}; "
+                f"expected {tuple(wanted[1:])}"
+            )
+        self.built = True
+
+    def scales(self) -> list[float]:
+        """The table: standard deviations in quantization steps, ascending."""
+        return [math.exp(self._log_min + place * self._log_step) for place in range(self.scale_levels)]
+
+    @property
+    def _log_min(self) -> float:
+        return math.log(self.scale_min)
+
+    @property
+    def _log_step(self) -> float:
+        return (math.log(self.scale_max) - self._log_min) / (self.scale_levels - 1)
+
+    def scale_at(self, place: Any, training: bool | None) -> Any:
+        """The scale at a place in the table: between two while training, at one for coding."""
+        inside = ops.clip(place, 0.0, float(self.scale_levels - 1))
+        if training:
+            beyond = _LEAK * (place - inside)
+            inside = inside + beyond - ops.stop_gradient(beyond)
+        else:
+            inside = ops.floor(inside + 0.5)
+        return ops.exp(inside * self._log_step + self._log_min)
+
+    def hyper(self, side: Any, training: bool | None) -> tuple[Any, Any]:
+        """Codes the side information: what h_s makes of it, float32, and its bits (B,)."""
+        z, _ = self.hyper_encoder(side, training=training)
+        z_rate, z_hat = self.quantized(ops.cast(z, "float32"), training)
+        parameters, _ = self.hyper_decoder(z_hat, training=training)
+        return ops.cast(parameters, "float32"), per_image(self.density(z_rate))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "hyper_encoder": keras.saving.serialize_keras_object(self.hyper_encoder),
+            "hyper_decoder": keras.saving.serialize_keras_object(self.hyper_decoder),
+            "filters": list(self.density.filters),
+            "init_scale": self.density.init_scale,
+            "scale_min": self.scale_min,
+            "scale_max": self.scale_max,
+            "scale_levels": self.scale_levels,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Hyperprior":
+        config = dict(config)
+        for key in cls.built_arguments:
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ScaleHyperprior(Hyperprior):
+    """Codes every latent by a zero-mean Gaussian whose scale the hyper-latents tell.
+
+    Balle et al. 2018, "Variational image compression with a scale hyperprior". The hyper encoder
+    sees the latents' magnitudes; the hyper decoder gives one number a latent.
+    """
+
+    def call(self, y: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
+        """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
+        y = ops.cast(y, "float32")
+        place, bits_z = self.hyper(ops.absolute(y), training)
+        y_rate, y_hat = self.quantized(y, training)
+        bits = gaussian_bits(y_rate, self.scale_at(place, training))
+        return y_hat, {"bits_y": per_image(bits), "bits_z": bits_z}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class MeanScaleHyperprior(Hyperprior):
+    """Codes every latent by a Gaussian whose mean and scale the hyper-latents tell.
+
+    Minnen, Balle, Toderici 2018, "Joint autoregressive and hierarchical priors for learned image
+    compression", without the context model. The hyper decoder gives two numbers a latent: all
+    means, then all places in the table of scales.
+    """
+
+    outputs_per_latent = 2
+
+    def call(self, y: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
+        """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
+        y = ops.cast(y, "float32")
+        parameters, bits_z = self.hyper(y, training)
+        mean, place = ops.split(parameters, 2, axis=-1)  # (B, H, W, M) each
+        rate, residual = self.quantized(y - mean, training)
+        bits = gaussian_bits(rate, self.scale_at(place, training))
+        return residual + mean, {"bits_y": per_image(bits), "bits_z": bits_z}
