@@ -1,5 +1,6 @@
 """Regenerates images with an exported model. `python inference.py --help` names every flag."""
 
+import logging
 import math
 import os
 import sys
@@ -79,6 +80,8 @@ def main(argv: Sequence[str]) -> int:
         if has_extensions():
             load_extensions()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Keras under TensorFlow compiles anew for every size of image, and warns of that.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
     from rich.console import Console
 

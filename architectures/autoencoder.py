@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from architectures.factorized_prior import EntropyModel
 from architectures.preprocessing import PACKAGE, Preprocessing
 from architectures.stack import LayerStack
 from constants.defaults import PIXEL_MAX
@@ -102,41 +103,61 @@ def _serialized(layers: Sequence[keras.layers.Layer]) -> list[Any]:
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Generator(keras.Model):
-    """Encoder and decoder as one: pixels in, pixels out.
+    """Encoder and decoder as one, with an entropy model between them if there is one.
 
     Args:
-        encoder: pixels to latents.
-        decoder: latents to pixels.
+        encoder: pixels to latents y.
+        decoder: latents y_hat to pixels.
+        entropy_model: quantizes y to y_hat and counts its bits; None hands y on as it is.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        entropy_model: EntropyModel | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         self.decoder = decoder
+        self.entropy_model = entropy_model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.encoder.build(input_shape)
-        self.decoder.build(self.encoder.output_shapes[-1])
+        latents = self.encoder.output_shapes[-1]
+        if self.entropy_model is not None:
+            self.entropy_model.build(latents)
+        self.decoder.build(latents)
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
         """x (B, H, W, C), pixels in [0, 255] -> outputs with `y`, `x_hat` and all aux."""
-        y, encoder_aux = self.encoder(x, training=training)
-        x_hat, decoder_aux = self.decoder(y, training=training)
+        y, aux = self.encoder(x, training=training)
+        y_hat = y
+        if self.entropy_model is not None:
+            y_hat, rate_aux = self.entropy_model(y, training=training)
+            aux = {**aux, **rate_aux}
+        x_hat, decoder_aux = self.decoder(y_hat, training=training)
         # Latents in float32: histograms and exports read them, whatever the layers compute in.
         outputs = {"y": ops.cast(y, "float32"), "x_hat": x_hat}
-        return {**encoder_aux, **decoder_aux, **outputs}
+        return {**aux, **decoder_aux, **outputs}
 
     def get_config(self) -> dict[str, Any]:
+        def stored(part: Any) -> Any:
+            return None if part is None else keras.saving.serialize_keras_object(part)
+
         return {
             "name": self.name,
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "encoder": stored(self.encoder),
+            "decoder": stored(self.decoder),
+            "entropy_model": stored(self.entropy_model),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Generator":
         config = dict(config)
-        for key in ("encoder", "decoder"):
-            config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
+        for key in ("encoder", "decoder", "entropy_model"):
+            if config.get(key) is not None:
+                config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
         return cls(**config)

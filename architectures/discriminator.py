@@ -15,6 +15,6 @@ class Discriminator(LayerStack):
 
     def call(self, x: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """x (B, H, W, C), float32 in [0, 1] -> logits, float32."""
-        # Centred, as the decoder's pixels are not: discriminators train badly on all-positive input.
+        # Centred: a discriminator trains badly on input that is all positive.
         logits, aux = super().call(2.0 * ops.cast(x, "float32") - 1.0, training=training)
         return ops.cast(logits, "float32"), aux

@@ -1,6 +1,7 @@
 """A learned density for each channel, and the entropy model that codes latents with it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -40,7 +41,7 @@ class DeepFactorized(keras.layers.Layer):
         widths = (1, *self.filters, 1)
         scale = self.init_scale ** (1.0 / (len(self.filters) + 1))
         self.matrices, self.biases, self.factors = [], [], []
-        for index, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for index, (before, after) in enumerate(pairwise(widths)):
             start = float(np.log(np.expm1(1.0 / scale / after)))
             self.matrices.append(
                 self.add_weight(

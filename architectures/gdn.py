@@ -39,8 +39,9 @@ class GDN(keras.layers.Layer):
         )
         self.gamma_root = self.add_weight(
             shape=(channels, channels),
-            initializer=lambda shape, dtype: (0.1**0.5 - _GAMMA_SEED) * ops.eye(shape[0], dtype=dtype)
-            + _GAMMA_SEED,
+            initializer=lambda shape, dtype: (
+                (0.1**0.5 - _GAMMA_SEED) * ops.eye(shape[0], dtype=dtype) + _GAMMA_SEED
+            ),
             name="gamma_root",
             trainable=True,
         )
@@ -59,7 +60,7 @@ class GDN(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         channels = x.shape[-1]
         shape = ops.shape(x)
-        # Rank 2: a rank-4 matmul with a broadcast operand corrupts memory in TensorFlow's CPU build.
+        # Rank 2: TensorFlow's CPU build corrupts memory in a rank-4 matmul that broadcasts.
         flat = ops.reshape(x, (-1, channels))  # (B*H*W, C)
         norm = ops.matmul(ops.square(flat), self.gamma) + self.beta
         scaled = flat * (ops.sqrt(norm) if self.inverse else ops.rsqrt(norm))

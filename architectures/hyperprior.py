@@ -88,7 +88,9 @@ class Hyperprior(EntropyModel):
 
     def scales(self) -> list[float]:
         """The table: standard deviations in quantization steps, ascending."""
-        return [math.exp(self._log_min + place * self._log_step) for place in range(self.scale_levels)]
+        return [
+            math.exp(self._log_min + place * self._log_step) for place in range(self.scale_levels)
+        ]
 
     @property
     def _log_min(self) -> float:

@@ -12,7 +12,7 @@ from keras import ops
 LN2 = math.log(2.0)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _WIDE = 8.0
-"""Scales from which a bin is narrow: the density's Taylor series beats a difference of integrals."""
+"""Scales from which the density's Taylor series beats a difference of integrals."""
 
 # erfc(z) = t exp(-z^2 + p(t)), t = 1 / (1 + z/2), z >= 0; relative error under 1.2e-7 everywhere.
 # W. H. Press et al., "Numerical recipes in C", 2nd edition, section 6.2 (`erfcc`).

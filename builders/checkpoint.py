@@ -1,10 +1,7 @@
 """Weights files that say which spec they belong to, and the whole state of a training run."""
 
-import hashlib
 import json
 import os
-import struct
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +17,16 @@ from builders.errors import RunError, UserError
 from builders.problems import near_miss
 from builders.resuming import resume_differences
 from builders.run_folder import UNFINISHED, RunFolder, write_atomically
+from builders.seals import is_sealed, seal
 from builders.spec import ARCHITECTURE_KEYS, Spec, difference
 
 SPEC_ATTRIBUTE = "codecsmith_spec"
 INFO_ATTRIBUTE = "codecsmith_info"
-DIGEST_ATTRIBUTE = "codecsmith_digest"
 WEIGHTS_SUFFIX = ".weights.h5"
 STATE_FORMAT = 1
 
-_DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) + (
-    RuntimeError, zipfile.BadZipFile, struct.error, SyntaxError, MemoryError, OverflowError
-)  # fmt: skip
-"""What NumPy, h5py and Keras raise on files with changed bytes."""
+_UNFIT = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
+"""What h5py and Keras raise on a file that is none of theirs, or made for another model."""
 
 
 class NonFiniteWeights(RunError):  # noqa: N818 - it names what was found
@@ -58,17 +53,9 @@ def save_weights(
             # A dataset, not an attribute: HDF5 caps an attribute at 64 KiB.
             file.create_dataset(SPEC_ATTRIBUTE, data=json.dumps(architecture))
             file.create_dataset(INFO_ATTRIBUTE, data=json.dumps(dict(info)))
-            file.create_dataset(DIGEST_ATTRIBUTE, data=weights_digest(compressor))
+        seal(target)
 
     write_atomically(path, write)
-
-
-def weights_digest(compressor: ImageCompressor) -> str:
-    """SHA-256 of all weights in their order: HDF5 itself does not notice a changed byte."""
-    digest = hashlib.sha256()
-    for variable in compressor.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value)).tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -124,19 +111,12 @@ def find_weights(given: str) -> Path:
 
 def stored_architecture(path: Path) -> dict[str, Any] | None:
     """The architecture a weights file was written for; None in a file of other origin."""
-    stored = _stored_text(path, SPEC_ATTRIBUTE)
-    try:
-        return None if stored is None else dict(json.loads(stored))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged: {one_line(error)}") from None
-
-
-def _stored_text(path: Path, name: str) -> str | None:
-    """One of the texts that `save_weights` adds to a weights file."""
     try:
         with h5py.File(path, "r") as file:
-            return str(file[name].asstr()[()]) if name in file else None
-    except _DAMAGE as error:
+            if SPEC_ATTRIBUTE not in file:
+                return None
+            return dict(json.loads(file[SPEC_ATTRIBUTE].asstr()[()]))
+    except _UNFIT as error:
         raise UserError(f"{path}: not a readable HDF5 file: {one_line(error)}") from None
 
 
@@ -146,6 +126,7 @@ def load_weights(compressor: ImageCompressor, spec: Spec, path: Path) -> None:
     Raises:
         UserError: the file belongs to another spec (every difference is named), or is damaged.
     """
+    is_sealed(path)  # before HDF5 looks at it
     theirs = stored_architecture(path)
     if theirs is not None:
         resolved = spec.resolved()
@@ -153,15 +134,11 @@ def load_weights(compressor: ImageCompressor, spec: Spec, path: Path) -> None:
         _refuse(
             difference(mine, theirs), f"{path}: a checkpoint of another spec than {spec.source}:"
         )
-    digest = _stored_text(path, DIGEST_ATTRIBUTE)
     try:
         with _optimizer_aside(compressor):
             compressor.load_weights(path)
-    except _DAMAGE as error:
-        what = f"does not fit {spec.source}" if theirs is None else "damaged"
-        raise UserError(f"{path}: {what}: {one_line(error)}") from None
-    if digest is not None and digest != weights_digest(compressor):
-        raise UserError(f"{path}: damaged: its weights are not those that were written")
+    except _UNFIT as error:
+        raise UserError(f"{path}: does not fit {spec.source}: {one_line(error)}") from None
 
 
 def _refuse(lines: Sequence[str], head: str, limit: int = 10) -> None:
@@ -222,6 +199,7 @@ class TrainingState:
         def write(target: Path) -> None:
             with target.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
+            seal(target)
 
         write_atomically(self._path, write)
 
@@ -233,13 +211,12 @@ class TrainingState:
         """
         if not self._path.exists():
             raise UserError(f"{self._path}: nothing to resume from: no state was saved yet")
-        try:
-            with np.load(self._path, allow_pickle=False) as stored:
-                meta = json.loads(stored["meta"].tobytes())
-                arrays = {key: stored[key] for key in stored.files if key != "meta"}
-            found, theirs = meta["format"], meta["spec"]
-        except _DAMAGE as error:
-            raise UserError(f"{self._path}: damaged: {one_line(error)}") from None
+        if not is_sealed(self._path):
+            raise UserError(f"{self._path}: damaged: its end is missing, or it is no saved state")
+        with np.load(self._path, allow_pickle=False) as stored:
+            meta = json.loads(stored["meta"].tobytes())
+            arrays = {key: stored[key] for key in stored.files if key != "meta"}
+        found, theirs = meta["format"], meta["spec"]
         if found != STATE_FORMAT:
             raise UserError(f"{self._path}: format {found}, this version reads {STATE_FORMAT}")
         lines = resume_differences(self._spec, theirs)

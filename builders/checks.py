@@ -19,7 +19,6 @@ def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
     for rule in (
         _image_channels,
         _unique_layer_names,
-        _discriminator_name,
         _adversary_and_its_loss,
         _discriminator_optimizer,
         _divergence_needs_posterior,
@@ -94,29 +93,6 @@ def _unique_layer_names(spec: SpecSections, problems: ProblemList) -> None:
                     "in a stack",
                 )
             seen.setdefault(name, index)
-
-
-def _discriminator_name(spec: SpecSections, problems: ProblemList) -> None:
-    """Weights go to their optimizer by the discriminator's name."""
-    parts, judge = spec.model.layers, spec.model.layers.discriminator
-    if judge is None:
-        return
-    coders = parts.generator.layers
-    taken = {
-        spec.model.name: "the model",
-        parts.generator.name: "the generator",
-        coders.encoder.name: "the encoder",
-        coders.decoder.name: "the decoder",
-    }
-    for path, layers in _stacks(spec):
-        for index, kind, arguments in _named(layers):
-            if isinstance(arguments.get("name"), str) and path != DISCRIMINATOR:
-                taken.setdefault(arguments["name"], f"{path}[{index}].{kind}")
-    if judge.name in taken:
-        problems.add(
-            "model.layers.discriminator.name",
-            f"found {shown(judge.name)}, which is the name of {taken[judge.name]} already",
-        )
 
 
 def _adversary_and_its_loss(spec: SpecSections, problems: ProblemList) -> None:

@@ -68,7 +68,7 @@ def target_paths(
 
 
 def _with_suffix(path: Path, export_format: ExportFormat) -> Path:
-    if not path.name:
+    if path.name in ("", ".."):
         raise UserError(f"--save_path {path}: name the file or folder that is written")
     if export_format.suffix and path.suffix.lower() == export_format.suffix:
         return path

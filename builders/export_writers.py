@@ -24,8 +24,6 @@ ONNX_OPSET = 18
 FILE_BYTES_MAX = 2**31 - 2**24
 """Weights in one ONNX or LiteRT file: it ends at 2 GiB, and the graph needs some of that."""
 
-AXIS_NAMES = ("batch", "height", "width")
-
 
 class CannotConvertError(RunError):
     """A model that a format can't hold."""
@@ -116,7 +114,9 @@ def write_onnx(model: Deployed, path: Path) -> None:
         raise _no_operation("ONNX", missing)
     _rename_output(proto.graph, model.output_name)
     for value in (proto.graph.input[0], proto.graph.output[0]):
-        for name, axis in zip(AXIS_NAMES, value.type.tensor_type.shape.dim, strict=False):
+        # A name of its own for each tensor: axes of one name are taken to be equally long.
+        names = ("batch", f"{value.name}_height", f"{value.name}_width")
+        for name, axis in zip(names, value.type.tensor_type.shape.dim, strict=False):
             if not axis.dim_value:
                 axis.dim_param = name
     onnx.checker.check_model(proto)

@@ -18,7 +18,6 @@ from architectures.deployment import (
     deployed_parts,
     with_free_size,
 )
-from architectures.stack import one_line
 from builders.errors import RunError, UserError
 from builders.export_check import Difference, compare, expected_outputs, probe_image
 from builders.export_formats import (
@@ -191,8 +190,7 @@ def serve(generator: Generator, spec: Spec, size: tuple[int, int] | None = None)
         return Served(deployed_parts(generator, spec.input_shape), spec.input_shape, known, None)
     except SIZE_ERRORS as error:
         raise RunError(
-            f"{spec.name} can't be exported for any size; --size {height},{width} fixes one: "
-            f"{one_line(error)}"
+            f"{spec.name} can't be exported for free sizes; --size {height},{width} fixes one"
         ) from error
 
 
@@ -201,8 +199,8 @@ def _fixed(generator: Generator, image: tuple[int, int, int]) -> Served:
     try:
         given = tuple(both.result_of((1, *image)).shape[1:3])
         reason = f"they come back as {given[0]},{given[1]}"
-    except SIZE_ERRORS as error:
-        given, reason = (), one_line(error)
+    except SIZE_ERRORS:
+        given, reason = (), "a layer can't take them"
     if given != image[:2]:
         raise UserError(f"{_flag(image)}: images of this size don't come back whole: {reason}")
     return Served(deployed_parts(generator, image), image, image, None)
@@ -265,8 +263,9 @@ def report_lines(exported: Sequence[Exported], format_name: str) -> list[str]:
 
 
 def _tensor(shape: Shape, dtype: str) -> str:
-    names = ["B", "H", "W"] if len(shape) == 4 else ["B"]
-    names += ["?"] * (len(shape) - len(names))
+    # Latents have a height and width of their own.
+    names = ["B", "H", "W"] if dtype == "uint8" else ["B", "h", "w"]
+    names = [*names, *["?"] * len(shape)][: len(shape)]
     sides = [name if side is None else str(side) for name, side in zip(names, shape, strict=True)]
     return f"{dtype}[{','.join(sides)}]"
 

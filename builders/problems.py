@@ -54,7 +54,7 @@ class ProblemList:
 
     def settle(self, path: str, message: str) -> None:
         """Notes one problem at `path`, and that whatever else is found there comes from it."""
-        self.items.append(Problem(path, message))
+        self.add(path, message)
         self.settled.add(path)
 
     def raise_if_any(self, source: str = "") -> None:

@@ -115,9 +115,7 @@ class Session:
                     self.fit_to(epochs, callbacks)
                 ended_well = True
             except Interrupted:
-                say(
-                    f"\nstopped. {self._way_on()}"
-                )
+                say(f"\nstopped. {self._way_on()}")
                 return INTERRUPTED_STATUS
             except NonFiniteLoss as error:
                 raise NonFiniteLoss("\n".join([str(error), *self._way_out()])) from None

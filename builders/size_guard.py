@@ -64,6 +64,12 @@ class SizeGuard:
     def _behind(
         self, layer: keras.layers.Layer, shape: tuple[Any, ...], where: str
     ) -> tuple[Any, ...] | None:
+        wants = getattr(layer, "input_spec", None)
+        if len(shape) != 4 and 4 in (getattr(wants, "ndim", 0), getattr(wants, "min_ndim", 0)):
+            self._problems.add(
+                where, f"needs height, width and channels as its input, found {sides(shape)}"
+            )
+            return None
         inside: tuple[Any, ...] | None = shape
         for inner, at in _inner_places(layer):
             inside = self._behind(inner, inside, f"{where}{at}")

@@ -273,7 +273,8 @@ def _ms_ssim_text(report: dict[str, Any]) -> str:
 
 
 def _log(log_dir: Path, split: str, report: dict[str, Any]) -> None:
-    with EventWriter(log_dir) as writer:
+    # A folder of its own: TensorBoard shows it as a run beside the curves of the training.
+    with EventWriter(log_dir / split) as writer:
         for name, value in report["mean"].items():
             writer.scalar(f"{name}/{split}", value, 0)
         writer.scalar(f"bits_per_pixel/{split}", report["bits_per_pixel"]["stored"], 0)

@@ -8,7 +8,7 @@ MAX_VARINT_BYTES = 5
 
 
 def varint(value: int) -> bytes:
-    """Writes a non-negative integer below 2**35, seven bits a byte, least significant first (LEB128).
+    """Writes an integer from 0 to 2**35 - 1: LEB128, seven bits a byte, the least first.
 
     Args:
         value: the integer.
@@ -42,6 +42,10 @@ class ByteReader:
         self._what = what
         self._field_error = field_error
         self.position = 0
+
+    def peek(self, size: int) -> bytes:
+        """Returns the next `size` bytes, or as many as there are, and stays where it is."""
+        return self._data[self.position : self.position + size]
 
     def take(self, size: int, field: str) -> bytes:
         """Returns the next `size` bytes.

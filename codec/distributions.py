@@ -14,6 +14,8 @@ TAIL_MASS = 2.0**-20
 SEARCH_LIMIT = MAX_LENGTH // 2 - 1
 """Largest symbol, in absolute value, that a table made from a CDF reaches."""
 COLUMNS_AT_ONCE = 4096
+MAX_CDF_ERROR = 1e-3
+"""How far the probabilities from a CDF may be from summing to 1 (float32 noise) to be scaled."""
 
 Array = NDArray[np.float64]
 Cdf = Callable[[Array], ArrayLike]
@@ -111,11 +113,13 @@ def tables_from_cdf(
         # The smaller of the two has the finer floats.
         part = np.where(lower[:, :-1] < 0.5, np.diff(lower), -np.diff(upper))
         pmf[:, columns[:-1]] = np.maximum(part, 0.0)
-    outside = np.maximum(
-        below(low[:, None] - 0.5)[:, 0] + above(high[:, None] + 0.5)[:, 0], 0.0
-    )
-    rows = [row[: h - l + 1] for row, l, h in zip(pmf, low, high, strict=True)]
-    return TableSet.from_pmfs(rows, low.tolist(), outside.tolist())
+    outside = np.maximum(below(low[:, None] - 0.5)[:, 0] + above(high[:, None] + 0.5)[:, 0], 0.0)
+    pmf[np.arange(width) > (high - low)[:, None]] = 0.0
+    total = pmf.sum(axis=1) + outside
+    if not np.all(np.abs(total - 1.0) < MAX_CDF_ERROR):
+        raise ValueError(f"the CDF of channel {np.abs(total - 1.0).argmax()} does not reach 1")
+    rows = [row[:size] for row, size in zip(pmf / total[:, None], high - low + 1, strict=True)]
+    return TableSet.from_pmfs(rows, low.tolist(), (outside / total).tolist())
 
 
 def _first(holds: Callable[[Array], NDArray[np.bool_]], channels: int) -> NDArray[np.int64]:

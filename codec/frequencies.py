@@ -13,14 +13,14 @@ TOTAL = 1 << PRECISION
 def optimal_frequencies(probabilities: ArrayLike, total: int = TOTAL) -> NDArray[np.uint32]:
     """Integer frequencies with the smallest expected code length.
 
-    Minimises `-sum(p * log2(f / total))` over integers `f >= 1` with `sum(f) == total`. One more unit
-    of `f[i]` gains `p[i] * log((f[i] + 1) / f[i])`, which falls with `f[i]`, so the best frequencies
-    are the units with the largest gains. A gain of at least `g` reaches `f <= 1 / (1 - exp(-g / p))`,
-    so bisection over `g` finds them all at once.
+    Minimises `-sum(p * log2(f / total))` over integers `f >= 1` with `sum(f) == total`. One more
+    unit of `f[i]` gains `p[i] * log((f[i] + 1) / f[i])`, which falls with `f[i]`, so the best
+    frequencies are the units with the largest gains. Those that gain `g` or more are the units up
+    to `f = 1 / (1 - exp(-g / p))`, so bisection over `g` finds them all at once.
 
-    The loss against codes of fractional length is `redundancy_bits`: about n / (2 ln(2) total) bits a
-    symbol for n symbols, and 1 / (ln(2) total) for each symbol whose probability is far below
-    1 / total: under 2e-5 bits for 256 symbols at 24 bits.
+    The loss against the entropy (`redundancy_bits`) is at most `-log2(1 - n / total)` bits a symbol
+    for n symbols, which even `f = 1 + floor(p * (total - n))` keeps: 2.2e-5 bits for 256 symbols at
+    24 bits.
 
     Args:
         probabilities: (n,) finite, non-negative, with a positive sum; scaled to sum to 1.

@@ -151,7 +151,13 @@ class TableSet:
         heads[:, 1] = self.lengths
         count = len(self).to_bytes(4, "little")
         return b"".join(
-            (MAGIC, bytes([VERSION]), count, heads.tobytes(), self.frequencies.astype("<u4").tobytes())
+            (
+                MAGIC,
+                bytes([VERSION]),
+                count,
+                heads.tobytes(),
+                self.frequencies.astype("<u4").tobytes(),
+            )
         )
 
     @classmethod
@@ -163,14 +169,13 @@ class TableSet:
             NicTruncatedError: they end too early.
         """
         reader = ByteReader(data, "table set", NicTableError)
-        if reader.take(len(MAGIC), "the magic") != MAGIC:
+        if not MAGIC.startswith(reader.peek(len(MAGIC))):
             raise NicTableError("these bytes are not a set of frequency tables")
+        reader.take(len(MAGIC), "the magic")
         version = reader.byte("the version")
         if version != VERSION:
             raise NicTableError(f"table set of version {version}; this program reads {VERSION}")
         count = reader.uint32("the number of tables")
-        if not 1 <= count <= MAX_TABLES:
-            raise NicTableError(f"a set of {count} tables; 1 to {MAX_TABLES} are allowed")
         heads = np.frombuffer(reader.take(8 * count, "the tables' ranges"), "<u4").reshape(-1, 2)
         lengths = heads[:, 1].astype(np.int64)
         _check_shape(count, lengths)

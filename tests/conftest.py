@@ -1,0 +1,110 @@
+"""Specs small enough to train inside a test, and one finished run that many tests read."""
+
+import contextlib
+import copy
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Everything that draws random numbers while training, statistics that a batch changes, and a
+# learning rate that depends on the step: what a resume could lose.
+TINY: dict[str, Any] = {
+    "model": {
+        "name": "Tiny",
+        "layers": {
+            "inputs": [{"Input": {"shape": [8, 8, 1]}}],
+            "generator": {
+                "layers": {
+                    "encoder": {
+                        "layers": [
+                            {"Flatten": {}},
+                            {"Dense": {"units": 16, "activation": "leaky_relu"}},
+                            {"BatchNormalization": {"momentum": 0.5}},
+                            {"Dropout": {"rate": 0.2}},
+                            {"GaussianLatent": {"units": 4}},
+                        ]
+                    },
+                    "decoder": {
+                        "layers": [
+                            {"GaussianNoise": {"stddev": 0.05}},
+                            {"Dense": {"units": 64, "activation": "sigmoid"}},
+                            {"Reshape": {"target_shape": [8, 8, 1]}},
+                        ]
+                    },
+                }
+            },
+        },
+    },
+    "loss": [{"MSE": {}}, {"KLDivergence": {"weight": 0.01}}],
+    "training": {
+        "batch_size": 8,
+        "epochs": 3,
+        "metrics": [{"PSNR": {}}],
+        "optimizer": {
+            "Adam": {
+                "learning_rate": {
+                    "CosineDecay": {"initial_learning_rate": 0.02, "decay_steps": 16}
+                }
+            }
+        },
+    },
+    "dataset": {"max_images": 28},  # four steps an epoch, the last one short
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_tree() -> Callable[[], dict[str, Any]]:
+    """Makes the JSON tree of a spec that trains an epoch in some hundredths of a second."""
+    return lambda: copy.deepcopy(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_tree) -> Callable[..., Any]:
+    """Makes that spec; arguments: path in the spec -> value."""
+    from builders.spec import parse_spec
+
+    def make(changes: dict[str, Any] | None = None) -> Any:
+        return parse_spec(tiny_tree(), "tiny.json", changes)
+
+    return make
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch) -> Path:
+    """An empty current folder: commands write `runs/` into it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, tiny) -> Iterator[Any]:
+    """A run of the tiny spec that was not disturbed. Read only."""
+    from builders.session import TrainOptions
+    from builders.training import train
+
+    folder = tmp_path_factory.mktemp("finished")
+    with contextlib.chdir(folder):
+        options = TrainOptions(run_dir=Path("runs/first"), verbosity=0, argv=("train.py", "--x"))
+        run = train(tiny(), options)
+    # The folder's path is relative to where the run was made; tests run elsewhere.
+    yield FinishedRun(folder / "runs" / "first", run)
+
+
+class FinishedRun:
+    """A run and the absolute path of its folder."""
+
+    def __init__(self, path: Path, run: Any) -> None:
+        from builders.run_folder import RunFolder
+
+        self.folder = RunFolder(path)
+        self.run = run
+        self.history = {
+            name: list(values)
+            for name, values in run.progress.history.items()
+            if not name.startswith("time/")
+        }
