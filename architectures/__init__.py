@@ -3,8 +3,11 @@
 
 def register_all() -> None:
     """Imports every module that registers classes with Keras, so that specs and files find them."""
+    import architectures.gdn
+    import architectures.hyperprior
     import architectures.image_compressor
     import architectures.layers
     import architectures.losses
     import architectures.metrics
-    import architectures.preprocessing  # noqa: F401
+    import architectures.preprocessing
+    import architectures.rate  # noqa: F401

@@ -103,6 +103,10 @@ class DeepFactorized(keras.layers.Layer):
         }
 
 
+class EntropyModelError(ValueError):
+    """An entropy model that does not fit the latents or its hyper coders."""
+
+
 class EntropyModel(keras.layers.Layer):
     """What stands between encoder and decoder: quantizes latents and counts their bits.
 

@@ -7,7 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from architectures.factorized_prior import PACKAGE, DeepFactorized, EntropyModel, per_image
+from architectures.factorized_prior import (
+    PACKAGE,
+    DeepFactorized,
+    EntropyModel,
+    EntropyModelError,
+    per_image,
+)
 from architectures.likelihoods import gaussian_bits
 from architectures.quantization import QuantizationMode
 from architectures.stack import LayerStack
@@ -79,8 +85,12 @@ class Hyperprior(EntropyModel):
         self.hyper_decoder.build(hyper_shape)
         given = self.hyper_decoder.output_shapes[-1]
         wanted = (*input_shape[:-1], self.outputs_per_latent * input_shape[-1])
-        if tuple(given[1:]) != tuple(wanted[1:]):
-            raise ValueError(
+        # Sides may be free in one and known in the other; those known in both must agree.
+        pairs = zip(given[1:], wanted[1:], strict=False)
+        if len(given) != len(wanted) or any(
+            None not in pair and pair[0] != pair[1] for pair in pairs
+        ):
+            raise EntropyModelError(
                 f"the hyper decoder gives {tuple(given[1:])} for latents {tuple(input_shape[1:])}; "
                 f"expected {tuple(wanted[1:])}"
             )

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-
 LAYER_ERRORS = (
     *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
     *(NotImplementedError, AssertionError),

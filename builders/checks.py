@@ -12,6 +12,8 @@ from builders.problems import ProblemList, join, shown
 from builders.sections import SpecSections
 
 IMAGE_CHANNELS = (1, 3, 4)
+WITH_HYPER_CODERS = frozenset({"ScaleHyperprior", "MeanScaleHyperprior"})
+ENTROPY_MODELS = WITH_HYPER_CODERS | {"FactorizedPrior"}
 
 
 def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
@@ -22,13 +24,15 @@ def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
         _adversary_and_its_loss,
         _discriminator_optimizer,
         _divergence_needs_posterior,
+        _hyper_coders_and_their_model,
+        _rate_needs_entropy_model,
         _split_fractions,
         _size_policy,
         _color_against_channels,
         _unique_tags,
     ):
         rule(spec, problems)
-    return list(_posterior_without_divergence(spec))
+    return [*_posterior_without_divergence(spec), *_entropy_model_without_rate(spec)]
 
 
 def _named(items: list[Any]) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -137,6 +141,48 @@ def _posterior_without_divergence(spec: SpecSections) -> Iterator[str]:
     layers = spec.model.layers.generator.layers.encoder.layers
     if _has(layers, "GaussianLatent") and not _has(spec.loss, "KLDivergence"):
         yield "GaussianLatent without the loss term KLDivergence: its noise will shrink to nothing"
+
+
+def _entropy_model(spec: SpecSections) -> str | None:
+    """Its class name; None where there is none, or none that is well-formed."""
+    found = spec.model.layers.generator.entropy_model
+    return next((name for _, name, _ in _named([found])), None)
+
+
+def _hyper_coders_and_their_model(spec: SpecSections, problems: ProblemList) -> None:
+    generator = spec.model.layers.generator
+    name = _entropy_model(spec)
+    if generator.entropy_model is not None and name not in ENTROPY_MODELS:
+        return  # unknown, and reported as such
+    wanted = name in WITH_HYPER_CODERS
+    for key in ("hyper_encoder", "hyper_decoder"):
+        given = getattr(generator.layers, key) is not None
+        path = f"model.layers.generator.layers.{key}"
+        if wanted and not given:
+            problems.add(path, f'{name} needs it: add "{key}": {{"layers": [...]}}')
+        elif given and not wanted:
+            hyperpriors = " or ".join(sorted(WITH_HYPER_CODERS))
+            problems.add(path, f'has no use without "entropy_model": {hyperpriors}')
+
+
+def _rate_needs_entropy_model(spec: SpecSections, problems: ProblemList) -> None:
+    if spec.model.layers.generator.entropy_model is not None:
+        return
+    for path, items, wanted in (
+        ("loss", spec.loss, "BitsPerPixel"),
+        ("training.metrics", spec.training.metrics, "Rate"),
+    ):
+        for index, name, _ in _named(items):
+            if name == wanted:
+                problems.add(
+                    f"{path}[{index}].{name}",
+                    'needs bits to count: add an "entropy_model" to the generator',
+                )
+
+
+def _entropy_model_without_rate(spec: SpecSections) -> Iterator[str]:
+    if _entropy_model(spec) is not None and not _has(spec.loss, "BitsPerPixel"):
+        yield "an entropy model without the loss term BitsPerPixel: nothing keeps its rate down"
 
 
 def _split_fractions(spec: SpecSections, problems: ProblemList) -> None:

@@ -50,15 +50,13 @@ class Exported:
     """One part that was written.
 
     Attributes:
-        part: `encoder`, `decoder` or `full`.
         path: where it is.
-        model: what was written, in memory.
+        info: what is known about it; also in a file beside it.
         difference: from the Keras model; None where the format's runtime is not installed.
     """
 
-    part: str
     path: Path
-    model: Deployed
+    info: ExportInfo
     difference: Difference | None
 
 
@@ -115,10 +113,10 @@ def export(
                 probes = latents if part == "decoder" else inputs
                 expected = latents if part == "encoder" else expected_outputs(model, probes)
                 difference = compare(open_runner(new), probes, expected)
-            done.append(Exported(part, path, model, difference))
-            info = _info(spec, done[-1], export_format, training, served)
+            info = _info(spec, part, model, served, export_format, training, difference)
             target = info_path(new, folder=not export_format.suffix)
             target.write_text(info.to_json(), encoding="utf-8")
+            done.append(Exported(path, info, difference))
     return done
 
 
@@ -211,15 +209,19 @@ def _flag(size: Sequence[int]) -> str:
 
 
 def _info(
-    spec: Spec, exported: Exported, export_format: ExportFormat, training: str, served: Served
+    spec: Spec,
+    part: str,
+    model: Deployed,
+    served: Served,
+    export_format: ExportFormat,
+    training: str,
+    difference: Difference | None,
 ) -> ExportInfo:
-    model = exported.model
     output = model.result_of(model.served_shape)
     rows, columns = served.rules or (None, None)
-    difference = exported.difference
     return ExportInfo(
         name=spec.name,
-        part=exported.part,
+        part=part,
         format=export_format.name,
         training=training,
         input_shape=tuple(model.served_shape),
@@ -246,8 +248,7 @@ def report_lines(exported: Sequence[Exported], format_name: str) -> list[str]:
     export_format = FORMATS[format_name]
     lines = []
     for each in exported:
-        model = each.model
-        output = model.result_of(model.served_shape)
+        info = each.info
         size = _bytes(each.path) / 2**20
         found = (
             f"not compared with Keras: {export_format.runtime} is not installed"
@@ -255,9 +256,9 @@ def report_lines(exported: Sequence[Exported], format_name: str) -> list[str]:
             else each.difference.in_words()
         )
         lines += [
-            f"{each.part:<10} {each.path} ({export_format.title}, {size:.1f} MiB)",
-            f"{'':<10} serve({_tensor(model.served_shape, model.input_dtype)}) -> "
-            f"{_tensor(tuple(output.shape), str(output.dtype))}, {found}",
+            f"{info.part:<10} {each.path} ({export_format.title}, {size:.1f} MiB)",
+            f"{'':<10} serve({_tensor(info.input_shape, info.input_dtype)}) -> "
+            f"{_tensor(info.output_shape, info.output_dtype)}, {found}",
         ]
     return lines
 

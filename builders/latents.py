@@ -41,7 +41,7 @@ def resolve_latents(tree: Tree, catalog: Catalog, explicit: bool, problems: Prob
                 named = "has no name" if called is None else f"is named {shown(called)}"
                 problems.settle(
                     join(path, key),
-                    f'found null, expected a number; null is for the encoder\'s layer named '
+                    f"found null, expected a number; null is for the encoder's layer named "
                     f'"{LATENT_LAYER_NAME}" alone, and this one {named}',
                 )
             arguments[key] = dims

@@ -9,10 +9,20 @@ import numpy as np
 
 from architectures.autoencoder import Decoder, Encoder, Generator
 from architectures.discriminator import Discriminator
+from architectures.factorized_prior import EntropyModel, EntropyModelError
+from architectures.hyperprior import HyperCoder
 from architectures.image_compressor import ImageCompressor
 from architectures.naming import snake_case
 from architectures.stack import LAYER_ERRORS, LayerError, LayerStack, one_line
-from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS
+from builders.places import (
+    DECODER,
+    DISCRIMINATOR,
+    ENCODER,
+    ENTROPY_MODEL,
+    HYPER_DECODER,
+    HYPER_ENCODER,
+    INPUTS,
+)
 from builders.problems import ProblemList, shown
 from builders.registry import Registry
 from builders.size_guard import MAX_ACTIVATIONS, SizeGuard, output_shapes, sides
@@ -68,6 +78,7 @@ class ModelBuilder:
         judge_layers = (
             [] if judge_section is None else self._stack(judge_section.layers, DISCRIMINATOR)
         )
+        entropy_model = self._entropy_model()
         loss_terms = self._components("loss", sections.loss, "loss")
         metrics = self._components("metric", sections.training.metrics, "training.metrics")
         self._check_optimizers()
@@ -76,6 +87,7 @@ class ModelBuilder:
         generator = Generator(
             Encoder(encoder_layers, steps, name=coders.encoder.name),
             Decoder(decoder_layers, steps, name=coders.decoder.name),
+            entropy_model,
             name=sections.model.layers.generator.name,
         )
         judge = (
@@ -128,9 +140,24 @@ class ModelBuilder:
     def _raise(self) -> None:
         self._problems.raise_if_any(self.spec.source)
 
+    def _entropy_model(self) -> EntropyModel | None:
+        generator = self.spec.sections.model.layers.generator
+        if generator.entropy_model is None:
+            return None
+        more: dict[str, Any] = {"name": "entropy_model"}
+        for key, path in (("hyper_encoder", HYPER_ENCODER), ("hyper_decoder", HYPER_DECODER)):
+            section = getattr(generator.layers, key)
+            if section is not None:
+                more[key] = HyperCoder(self._stack(section.layers, path), name=section.name)
+        model: EntropyModel | None = self._create(
+            "entropy_model", generator.entropy_model, ENTROPY_MODEL, **more
+        )
+        return model
+
     def _check_outputs(self, compressor: ImageCompressor) -> None:
         """Every loss term and metric finds what it reads."""
         known = {"x", "x_hat", "y"}
+        known.update(getattr(compressor.generator.entropy_model, "aux_keys", ()))
         layers = [*compressor.encoder.stack, *compressor.decoder.stack]
         for layer in layers:
             known.update(getattr(layer, "aux_keys", ()))
@@ -200,6 +227,8 @@ class ModelBuilder:
     def _build(self, compressor: ImageCompressor) -> None:
         try:
             compressor.build((None, *self.spec.input_shape))
+        except EntropyModelError as error:
+            self._problems.add(ENTROPY_MODEL, str(error))
         except LayerError as error:
             place = sides((None, *error.input_shape)).replace("None", "?")
             self._problems.add(
@@ -247,6 +276,8 @@ class ModelBuilder:
     def _layer_path(self, compressor: ImageCompressor, error: LayerError) -> str:
         stacks: list[tuple[str, LayerStack | None]] = [
             (ENCODER, compressor.encoder),
+            (HYPER_ENCODER, getattr(compressor.generator.entropy_model, "hyper_encoder", None)),
+            (HYPER_DECODER, getattr(compressor.generator.entropy_model, "hyper_decoder", None)),
             (DECODER, compressor.decoder),
             (DISCRIMINATOR, compressor.discriminator),
         ]

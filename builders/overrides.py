@@ -22,7 +22,9 @@ def parse_path(path: str) -> list[str | int]:
     while position < len(path):
         match = _STEP.match(path, position)
         if match is None or (position == 0 and path[0] in ".["):
-            raise UserError(f"--set: {shown(path)} is not a path; expected e.g. training.batch_size")
+            raise UserError(
+                f"--set: {shown(path)} is not a path; expected e.g. training.batch_size"
+            )
         steps.append(match.group(1) if match.group(1) is not None else int(match.group(2)))
         position = match.end()
     if not steps:

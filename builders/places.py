@@ -8,12 +8,17 @@ from builders.problems import join
 INPUTS = "model.layers.inputs"
 ENCODER = "model.layers.generator.layers.encoder.layers"
 DECODER = "model.layers.generator.layers.decoder.layers"
+HYPER_ENCODER = "model.layers.generator.layers.hyper_encoder.layers"
+HYPER_DECODER = "model.layers.generator.layers.hyper_decoder.layers"
+ENTROPY_MODEL = "model.layers.generator.entropy_model"
 DISCRIMINATOR = "model.layers.discriminator.layers"
 
 LISTS = {
     INPUTS: "input",
     ENCODER: "layer",
     DECODER: "layer",
+    HYPER_ENCODER: "layer",
+    HYPER_DECODER: "layer",
     DISCRIMINATOR: "layer",
     "preprocessing": "preprocessing",
     "loss": "loss",
@@ -22,12 +27,13 @@ LISTS = {
 """Lists of components."""
 
 SINGLES = {
+    ENTROPY_MODEL: "entropy_model",
     "training.optimizer": "optimizer",
     "training.discriminator_optimizer": "optimizer",
 }
 """Single components."""
 
-OPTIONAL = frozenset({"training.discriminator_optimizer"})
+OPTIONAL = frozenset({ENTROPY_MODEL, "training.discriminator_optimizer"})
 """Those of them that may be null."""
 
 
@@ -47,9 +53,10 @@ def components(tree: Any) -> Iterator[tuple[str, str, Any]]:
         if isinstance(value, list):
             for index, item in enumerate(value):
                 yield kind, join(path, index), item
-    training = at(tree, "training")
     for path, kind in SINGLES.items():
-        key = path.split(".")[-1]
-        if isinstance(training, dict) and key in training:
-            if training[key] is not None or path not in OPTIONAL:
-                yield kind, path, training[key]
+        section, _, key = path.rpartition(".")
+        holder = at(tree, section)
+        if not isinstance(holder, dict) or key not in holder:
+            continue
+        if holder[key] is not None or path not in OPTIONAL:
+            yield kind, path, holder[key]

@@ -60,5 +60,5 @@ def bfloat16_units() -> tuple[bool, str]:
             capability = details.get("compute_capability", (0, 0))
             return capability >= (8, 0), f"the GPU ({details.get('device_name', 'unknown')})"
     cpu_info = Path("/proc/cpuinfo")
-    flags = cpu_info.read_text(errors="replace") if cpu_info.exists() else ""
-    return any(flag in flags for flag in CPU_FLAGS), "this processor"
+    words = cpu_info.read_text(errors="replace").split() if cpu_info.exists() else []
+    return any(flag in words for flag in CPU_FLAGS), "this processor"

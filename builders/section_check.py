@@ -26,10 +26,10 @@ _EXPECTED = {
     "greater_than_equal": "a number >= {ge}",
     "less_than": "a number < {lt}",
     "less_than_equal": "a number <= {le}",
-    "string_too_short": "a string of at least {min_length} characters",
-    "string_too_long": "a string of at most {max_length} characters",
-    "too_short": "a list of at least {min_length}",
-    "too_long": "a list of at most {max_length}",
+    "string_too_short": "a string of {min_length} or more characters",
+    "string_too_long": "a string of {max_length} or fewer characters",
+    "too_short": "a list of {min_length} or more items",
+    "too_long": "a list of {max_length} or fewer items",
 }
 
 
@@ -63,7 +63,11 @@ def _problem(error: Any) -> tuple[str, str]:
         value = error["input"]
         hint = near_miss(value, known) if isinstance(value, str) else ""
         return path, f"{found} {expected}{hint if hint.startswith('; did') else ''}"
-    expected = _EXPECTED.get(kind, "").format(**error.get("ctx", {}))
+    limits = {
+        key: f"{limit:g}" if isinstance(limit, float) else limit
+        for key, limit in error.get("ctx", {}).items()
+    }
+    expected = _EXPECTED.get(kind, "").format(**limits)
     return path, f"{found} {expected}" if expected else f"{found} else: {error['msg']}"
 
 

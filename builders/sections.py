@@ -55,11 +55,25 @@ class DiscriminatorSection(Stack):
     name: Name = "Discriminator"
 
 
+class HyperEncoderSection(Stack):
+    """h_a: latents to hyper-latents, the side information of a hyperprior."""
+
+    name: Name = "Hyper_Encoder"
+
+
+class HyperDecoderSection(Stack):
+    """h_s: hyper-latents to what a hyperprior needs to know of each latent."""
+
+    name: Name = "Hyper_Decoder"
+
+
 class CoderLayers(Section):
-    """Encoder and decoder."""
+    """Encoder and decoder, and the hyper coders of an entropy model that has them."""
 
     encoder: EncoderSection
     decoder: DecoderSection
+    hyper_encoder: HyperEncoderSection | None = None
+    hyper_decoder: HyperDecoderSection | None = None
 
 
 class GeneratorSection(Section):
@@ -67,6 +81,10 @@ class GeneratorSection(Section):
 
     name: Name = "Generator"
     layers: CoderLayers
+    entropy_model: _component("entropy_model") | None = Field(  # type: ignore[valid-type]
+        default=None,
+        description="Quantizes the latents and counts their bits; null: they stay float32.",
+    )
 
 
 class ModelLayers(Section):

@@ -11,6 +11,7 @@ import keras
 
 from builders.argument_kinds import BY_NAME, Fragment, enum, fragment_for
 from builders.catalog import Argument, Component
+from builders.errors import UserError
 
 KERAS_LAYERS: Final = (
     "Activation",
@@ -81,11 +82,7 @@ KERAS_KINDS: Final = {
 }
 """Kind -> (module of Keras, names of its classes)."""
 
-KERAS_ACTIVATIONS: Final = (
-    "celu elu exponential gelu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear "
-    "log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign swish "
-    "tanh tanh_shrink"
-).split()
+KERAS_ACTIVATIONS: Final = ["celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign", "swish", "tanh", "tanh_shrink"]
 """Not `glu`, which halves the channels and which Keras' layers do not reckon with."""
 LAYER_BASE: Final = ("name", "dtype", "trainable")
 """What every Keras layer takes through **kwargs."""
@@ -160,11 +157,13 @@ def first_line(documented: Any) -> str:
 
 def registered_kinds() -> dict[str, type]:
     """Base class of each kind that a user or this project may register."""
+    from architectures.factorized_prior import EntropyModel
     from architectures.losses import LossTerm
     from architectures.metrics import ImageMetric
     from architectures.preprocessing import Preprocessing
 
     return {
+        "entropy_model": EntropyModel,
         "preprocessing": Preprocessing,
         "loss": LossTerm,
         "metric": ImageMetric,
@@ -192,9 +191,16 @@ def registered_classes() -> Iterator[tuple[str, str, type]]:
 
 
 def registered_components() -> Iterator[tuple[str, Component]]:
-    """Catalog components of the registered classes."""
+    """Catalog components of the registered classes.
+
+    Raises:
+        UserError: the default of an argument has no JSON form.
+    """
     for kind, name, cls in registered_classes():
-        yield kind, _own_component(kind, name, cls)
+        try:
+            yield kind, _own_component(kind, name, cls)
+        except TypeError as error:
+            raise UserError(f"{cls.__module__}.{cls.__name__}: {error}") from None
 
 
 def _own_component(kind: str, name: str, cls: type) -> Component:
@@ -206,6 +212,8 @@ def _own_component(kind: str, name: str, cls: type) -> Component:
         if parameter.kind is parameter.VAR_KEYWORD:
             takes_more = True
             continue
+        if each in getattr(cls, "built_arguments", ()):
+            continue  # the builder gives these, not the spec
         required = parameter.default is parameter.empty
         default = None if required else json_default(parameter.default)
         fragment = annotation_fragment(each, hints.get(each, Any), default, required)
@@ -237,11 +245,14 @@ def _plain_fragment(hint: Any) -> Fragment:
 
     if get_origin(hint) is typing.Literal:
         return enum(*get_args(hint))
-    schema = pydantic.TypeAdapter(hint).json_schema()
-    if schema.get("type") == "array" and "prefixItems" in schema:
+    try:
+        schema = pydantic.TypeAdapter(hint).json_schema()
+    except pydantic.errors.PydanticUserError:
+        return {}  # no type of JSON: the class itself decides what it takes
+    if "prefixItems" in schema:
         items = schema.pop("prefixItems")
         schema["items"] = items[0]
-    return schema
+    return schema if "type" in schema and "$defs" not in schema else {}
 
 
 def _argument_docs(cls: type) -> dict[str, str]:

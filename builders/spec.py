@@ -166,7 +166,8 @@ def _resolved(sections: SpecSections, catalog: Catalog) -> Tree:
             value[:] = [filled(catalog, kind, item) for item in value]
     for path, kind in SINGLES.items():
         if at(tree, path) is not None:
-            tree["training"][path.split(".")[1]] = filled(catalog, kind, at(tree, path))
+            section, _, key = path.rpartition(".")
+            at(tree, section)[key] = filled(catalog, kind, at(tree, path))
     return tree
 
 
@@ -188,8 +189,8 @@ def filled(catalog: Catalog, kind: str, value: Any) -> Any:
 def _filled_argument(catalog: Catalog, value: Any, fragment: Tree) -> Any:
     options = fragment.get("anyOf", [fragment])
     if isinstance(value, dict):
-        kind = next(str(o["$ref"]).rsplit("/", 1)[-1] for o in options if "$ref" in o)
-        return filled(catalog, kind, value)
+        kinds = [str(option["$ref"]).rsplit("/", 1)[-1] for option in options if "$ref" in option]
+        return filled(catalog, kinds[0], value) if kinds else value
     if isinstance(value, list):
         items: Tree = next((o["items"] for o in options if "items" in o), {})
         return [_filled_argument(catalog, item, items) for item in value]

@@ -59,6 +59,7 @@ misspells is an error with its path, never ignored.
 
 TITLES = {
     "layer": "Layers",
+    "entropy_model": "Entropy models",
     "loss": "Losses",
     "metric": "Metrics",
     "preprocessing": "Preprocessing",

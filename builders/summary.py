@@ -1,12 +1,12 @@
 """What a spec makes, in a table: layers, shapes, parameters, cost, latent size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from architectures.cost import multiply_accumulates, parameters
+from architectures.factorized_prior import EntropyModel
 from architectures.image_compressor import ImageCompressor
 from builders.model_builder import nominal_shape
 from builders.size_guard import output_shapes
@@ -46,6 +46,7 @@ class ModelSummary:
         image_bytes: bytes of the image as 8-bit pixels.
         latent_bytes: bytes its latents take as stored (float32).
         warnings: what is likely not meant.
+        entropy_coded: whether an entropy model decides what the latents take.
     """
 
     rows: tuple[LayerRow, ...]
@@ -54,6 +55,7 @@ class ModelSummary:
     image_bytes: int
     latent_bytes: int
     warnings: tuple[str, ...]
+    entropy_coded: bool = False
 
     @property
     def ratio(self) -> float:
@@ -79,31 +81,49 @@ class ModelSummary:
 def summarize(spec: Spec, compressor: ImageCompressor) -> ModelSummary:
     """Costs of a built model, at its input size or, where that is free, at a nominal one."""
     image = nominal_shape(spec)
+    entropy_model = compressor.generator.entropy_model
     rows: list[LayerRow] = []
     shape: Any = image
+    latents: tuple[int, ...] = ()
     for stack_name, stack, start in (
         ("encoder", compressor.encoder, None),
+        ("hyper_encoder", getattr(entropy_model, "hyper_encoder", None), None),
+        ("hyper_decoder", getattr(entropy_model, "hyper_decoder", None), None),
         ("decoder", compressor.decoder, None),
         ("discriminator", compressor.discriminator, image),
     ):
         if stack is None:
             continue
-        shape = start or shape
+        shape = (1, *latents) if stack_name == "decoder" else start or shape
         rows.extend(_rows(stack_name, stack, shape))
         shape = output_shapes(stack.stack, shape)[-1]
         if stack_name == "encoder":
             latents = tuple(int(side) for side in shape[1:])
     image_bytes = math.prod(image)
+    if entropy_model is not None:
+        rows.extend(_entropy_row(entropy_model))
     latent_bytes = math.prod(latents) * FLOAT_BYTES
     warnings = list(spec.warnings)
-    if latent_bytes >= image_bytes:
+    if entropy_model is None and latent_bytes >= image_bytes:
         warnings.append(
             f"the latents take {latent_bytes:,} bytes as stored, the image {image_bytes:,}: "
             "nothing is compressed"
         )
     return ModelSummary(
-        tuple(rows), tuple(image[1:]), latents, image_bytes, latent_bytes, tuple(warnings)
+        tuple(rows),
+        tuple(image[1:]),
+        latents,
+        image_bytes,
+        latent_bytes,
+        tuple(warnings),
+        entropy_model is not None,
     )
+
+
+def _entropy_row(model: EntropyModel) -> Iterator[LayerRow]:
+    """The densities of an entropy model; its hyper coders have rows of their own."""
+    name = type(model).__name__
+    yield LayerRow("entropy", model.density.name, name, (), parameters(model.density), 0)
 
 
 def _rows(stack_name: str, stack: Any, shape: Any) -> Sequence[LayerRow]:
@@ -147,12 +167,17 @@ def summary_lines(spec: Spec, summary: ModelSummary) -> list[str]:
     pixels = height * width
     free = " (height and width are free; stated at this size)" if None in spec.input_shape else ""
     latents = "x".join(str(side) for side in summary.latents)
-    lines += [
-        "",
-        f"image        {height}x{width}x{channels}, {summary.image_bytes:,} bytes{free}",
+    stored = [
         f"latents      {latents}, {summary.latent_bytes:,} bytes as stored (float32), "
         f"{summary.bits_per_pixel:.3f} bits per pixel",
         f"ratio        {summary.ratio:.2f} : 1",
+    ]
+    if summary.entropy_coded:
+        stored = [f"latents      {latents}; their size is learned, and measured in training"]
+    lines += [
+        "",
+        f"image        {height}x{width}x{channels}, {summary.image_bytes:,} bytes{free}",
+        *stored,
         f"parameters   {summary.parameters:,} ({summary.parameters * FLOAT_BYTES / 2**20:.2f} MiB)",
         f"MACs         {summary.macs:,} an image through encoder and decoder, "
         f"{summary.macs / pixels:,.0f} a pixel",

@@ -34,7 +34,7 @@ def latents_crc32(arrays: Iterable[ArrayLike], start: int = 0) -> int:
                 raise ValueError("latents are integers that fit 32 bits")
         else:
             raise ValueError(f"latents are integers or float32, not {array.dtype}")
-        crc = zlib.crc32(np.ascontiguousarray(data), crc)
+        crc = zlib.crc32(np.ascontiguousarray(data).data, crc)
     return crc
 
 

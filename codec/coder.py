@@ -103,16 +103,16 @@ class SymbolCoder:
     def _write(self, encoder: Encoder, symbols: ArrayLike, table_index: ArrayLike) -> None:
         values, index = _checked(symbols, table_index, len(self.tables))
         order, runs = _grouped(index, len(self.tables))
-        values = values.astype(np.int32, copy=False)[order]
+        grouped = values.astype(np.int32, copy=False)[order]
         distances = []
         for table, start, end in runs:
             low, length = self._lows[table], self._lengths[table]
             # Modulo 2**32, every symbol outside is at least `length`.
-            local = values[start:end].view(np.uint32) - np.uint32(low & 0xFFFFFFFF)
+            local = grouped[start:end].view(np.uint32) - np.uint32(low & 0xFFFFFFFF)
             indices = np.minimum(local, np.uint32(length)).view(np.int32)
             encoder.encode(indices, self._model(table))
             if indices.max() == length:
-                outside = values[start:end][indices == length].astype(np.int64)
+                outside = grouped[start:end][indices == length].astype(np.int64)
                 distances.append(np.where(outside < low, outside - low, outside - low - length + 1))
         if distances:
             _write_escapes(encoder, np.concatenate(distances))

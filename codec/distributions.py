@@ -42,7 +42,7 @@ def gaussian_pmf(scale: float, tail_mass: float = TAIL_MASS) -> tuple[Array, flo
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"a scale is a positive number, not {scale}")
     unit = 1.0 / (scale * math.sqrt(2.0))
-    beyond = []  # P(K > h), P(K > h + 1), ...: one side
+    beyond: list[float] = []  # P(K > h), P(K > h + 1), ...: one side
     while not beyond or 2 * beyond[-1] > tail_mass:
         beyond.append(0.5 * math.erfc((len(beyond) + 0.5) * unit))
         if 2 * len(beyond) > MAX_LENGTH:
@@ -113,7 +113,8 @@ def tables_from_cdf(
         # The smaller of the two has the finer floats.
         part = np.where(lower[:, :-1] < 0.5, np.diff(lower), -np.diff(upper))
         pmf[:, columns[:-1]] = np.maximum(part, 0.0)
-    outside = np.maximum(below(low[:, None] - 0.5)[:, 0] + above(high[:, None] + 0.5)[:, 0], 0.0)
+    ends = np.stack((low - 0.5, high + 0.5), axis=1).astype(np.float64)  # (C, 2)
+    outside = np.maximum(below(ends)[:, 0] + above(ends)[:, 1], 0.0)
     pmf[np.arange(width) > (high - low)[:, None]] = 0.0
     total = pmf.sum(axis=1) + outside
     if not np.all(np.abs(total - 1.0) < MAX_CDF_ERROR):

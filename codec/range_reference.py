@@ -4,7 +4,6 @@ It writes and reads the same bytes as `ConstrictionCoder`, and shares nothing wi
 """
 
 import bisect
-from fractions import Fraction
 from itertools import accumulate
 
 import numpy as np
@@ -80,9 +79,8 @@ class ReferenceEncoder:
     def finish(self) -> bytes:
         """As `Encoder.finish`."""
         settled = b"".join(word.to_bytes(WORD_BITS // 8, "big") for word in self._words)
-        whole = int.from_bytes(settled, "big") << STATE_BITS | self._low
-        scale = 1 << STATE_BITS + WORD_BITS * len(self._words)
-        return shortest_bytes(Fraction(whole, scale), Fraction(whole + self._span, scale))
+        low = int.from_bytes(settled, "big") << STATE_BITS | self._low
+        return shortest_bytes(low, low + self._span, len(settled) + STATE_BITS // 8)
 
 
 class ReferenceDecoder:
@@ -132,16 +130,21 @@ class ReferenceDecoder:
         return values
 
 
-def shortest_bytes(low: Fraction, high: Fraction) -> bytes:
-    """The shortest bytes b, and of those the smallest, with `low <= 0.b < high` in base 256.
+def shortest_bytes(low: int, high: int, size: int) -> bytes:
+    """The shortest digits, and of those the smallest, of a number from `low` up to below `high`.
 
     Args:
-        low: 0 <= low.
-        high: low < high <= 1.
+        low: in units of 256**-size; 0 <= low.
+        high: likewise; low < high <= 256**size.
+        size: digits that are enough for `low` itself.
+
+    Returns:
+        Digits in base 256 after the point, the first one first.
     """
-    size, scale = 0, 1
+    kept = 0
     while True:
-        digits = -(-low.numerator * scale // low.denominator)  # low * scale, rounded up
-        if digits * high.denominator < high.numerator * scale:
-            return digits.to_bytes(size, "big")
-        size, scale = size + 1, scale << 8
+        unit = 8 * (size - kept)
+        digits = -(-low >> unit)  # low / 2**unit, rounded up
+        if digits << unit < high:
+            return digits.to_bytes(kept, "big")
+        kept += 1

@@ -183,7 +183,9 @@ class TableSet:
         frequencies = np.frombuffer(reader.take(4 * entries, "the frequencies"), "<u4")
         if reader.position != len(data):
             raise NicTableError(f"{len(data) - reader.position} bytes after the last table")
-        return cls(heads[:, 0].astype(np.uint32).view(np.int32), lengths, frequencies)
+        return cls(
+            heads[:, 0].astype(np.uint32).view(np.int32), lengths.astype(np.int32), frequencies
+        )
 
 
 def _check_shape(count: int, lengths: NDArray[np.integer]) -> None:

@@ -17,13 +17,8 @@ def feed(**settings):
 
 
 def seen(keras_input, epochs=1):
-    """What `fit` is given, batch by batch, epoch by epoch; `on_epoch` as Keras calls it."""
+    """What `fit` is given: for each epoch, its batches."""
     batches = []
-
-    class Spy(keras.Model):
-        def train_step(self, *arguments):
-            raise NotImplementedError
-
     if isinstance(keras_input, keras.utils.PyDataset):
         for _ in range(epochs):
             batches.append([keras_input[i][0] for i in range(len(keras_input))])

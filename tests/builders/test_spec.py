@@ -79,7 +79,7 @@ LAYER = f"{ENCODER}[0].Conv2D"
         ({f"{ENCODER}[1].Identity": {}}, f'{ENCODER}[1]: found {{"Flatten": {{}}, "Identity": {{}}}}, expected {{"Layer name": {{arguments}}}}'),
         ({LAYER: {"filters": 3}}, f'{LAYER}: missing argument "kernel_size"'),
         ({f"{LAYER}.$odd": 3}, f'{LAYER}: unknown argument "$odd"'),
-        ({f"{LAYER}.activation": "lrelu"}, f'{LAYER}.activation: unknown activation "lrelu"; did you mean "elu"?'),
+        ({f"{LAYER}.activation": "leakyrelu"}, f'{LAYER}.activation: unknown activation "leakyrelu"; did you mean "leaky_relu"?'),
         ({f"{LAYER}.activation": 3}, f"{LAYER}.activation: found 3, expected an activation or null"),
         ({f"{LAYER}.activation": ["relu"]}, f'{LAYER}.activation: found ["relu"], expected an activation or null'),
         ({f"{LAYER}.activation": {}}, f'{LAYER}.activation: found {{}}, expected the name of an activation, such as "relu"'),
@@ -105,15 +105,15 @@ LAYER = f"{ENCODER}[0].Conv2D"
         ({"training": []}, "training: found [], expected an object"),
         ({"training.optimizer": None}, 'training.optimizer: found null, expected {"Optimizer name": {arguments}}'),
         ({"dataset.flip": "yes"}, 'dataset.flip: found "yes", expected true or false'),
-        ({"dataset.resize": [8]}, "dataset.resize: found [8], expected a list of at least 2"),
-        ({"dataset.name": ""}, 'dataset.name: found "", expected a string of at least 1 characters'),
+        ({"dataset.resize": [8]}, "dataset.resize: found [8], expected a list of 2 or more items"),
+        ({"dataset.name": ""}, 'dataset.name: found "", expected a string of 1 or more characters'),
         ({"dataset.validation_fraction": 1}, "dataset.validation_fraction: found 1, expected a number < 1"),
         ({"model.name": "my model"}, "model.name: found \"my model\", expected a name: up to 128 letters, digits, '_', '.' and '-', the first a letter or digit"),
-        ({"model.layers.inputs": []}, "model.layers.inputs: found [], expected a list of at least 1"),
+        ({"model.layers.inputs": []}, "model.layers.inputs: found [], expected a list of 1 or more items"),
         ({"model.layers.generator.layers.decoder": {}}, 'model.layers.generator.layers.decoder: missing key "layers"'),
         ({"spec_version": 2}, "spec_version: found 2, expected 1"),
         ({"params": 3}, "params: found 3, expected an object"),
-        ({"loss": []}, "loss: found [], expected a list of at least 1"),
+        ({"loss": []}, "loss: found [], expected a list of 1 or more items"),
         ({"preprocessing": None}, "preprocessing: found null, expected a list"),
         # latents
         ({f"{LAYER}.filters": None}, f'{LAYER}.filters: found null, expected a number; null is for the encoder\'s layer named "compressed_representation" alone, and this one has no name'),
@@ -174,7 +174,7 @@ def test_a_rule_keeps_silent_where_a_misspelling_may_be_its_cause() -> None:
     tree = rich()
     tree["loss"][3] = {"Adversaial": {}}
     encoder_of(tree)[4] = {"GausianLatent": {"units": 3}}
-    assert [line.split(": ")[1][:14] for line in problems(tree)] == ["unknown layer", "unknown loss "]
+    assert [line.split(": ")[1][:14] for line in problems(tree)] == ["unknown layer ", "unknown loss \""]
 
 
 def test_odd_keys_stay_on_one_line() -> None:
