@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builders.cli import (
     Parser,
@@ -18,6 +19,9 @@ from builders.cli import (
 )
 from builders.errors import UserError
 from builders.export_formats import format_of
+
+if TYPE_CHECKING:
+    from builders.export_images import Regenerated
 
 DEFAULT_MODEL = "runs/latest/export"
 
@@ -65,20 +69,18 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; see the flags."""
     flags = build_parser().parse_args(argv)
     from builders.export_images import plan_jobs, regenerate_files
+    from builders.export_quiet import chatter_held_back
     from builders.exported_model import find_exported, open_exported
 
     paths = find_exported(flags.model)
     save_dir = Path(flags.save_dir)
     jobs = plan_jobs(Path(flags.path_to_data), save_dir, flags.force)
-    try:
-        save_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--save_dir {save_dir}: can't be made: {error.strerror}") from None
     kinds = {kind.name for kind in map(format_of, paths) if kind is not None}
     if "keras" in kinds:
         choose_backend()
         if has_extensions():
-            load_extensions()
+            with chatter_held_back():
+                load_extensions()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Keras under TensorFlow compiles anew for every size of image, and warns of that.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -89,20 +91,30 @@ def main(argv: Sequence[str]) -> int:
 
     with Console().status("loading the model ...") as status:
         model = open_exported(flags.model, lambda path: status.update(f"loading {path} ..."))
+    try:
+        save_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--save_dir {save_dir}: can't be made: {error.strerror}") from None
     print(f"model      {', '.join(str(path) for path in model.paths)}")
     with ProgressReport() as report:
         done = regenerate_files(model, jobs, flags.batch_size, flags.resize, report, _warn)
     if done.images:
         print(f"images     {done.images} regenerated, in {save_dir}")
-        same = sum(math.isinf(value) for value in done.psnr_db)
-        note = f" ({same} came back unchanged and are left out)" if 0 < same < done.images else ""
-        scaled = " against the scaled images" if flags.resize else ""
-        print(f"PSNR       {done.mean_psnr_db:.2f} dB on average{scaled}{note}")
+        print(f"PSNR       {_psnr(done, flags.resize)}")
         print(f"time       {done.ms_per_image:.1f} ms an image in the model")
     if done.broken:
         print(f"left out   {len(done.broken)} of {len(jobs)} files, named above")
         return 1
     return 0
+
+
+def _psnr(done: "Regenerated", resized: bool) -> str:
+    unchanged = sum(math.isinf(value) for value in done.psnr_db)
+    if unchanged == done.images:
+        return "infinite: all came back unchanged"
+    against = " against the scaled images" if resized else ""
+    note = f" ({unchanged} came back unchanged and are left out)" if unchanged else ""
+    return f"{done.mean_psnr_db:.2f} dB on average{against}{note}"
 
 
 def _warn(line: str) -> None:

@@ -21,8 +21,11 @@ class DeepFactorized(keras.layers.Layer):
     Balle et al. 2018, "Variational image compression with a scale hyperprior", appendix 6.1.
 
     Args:
-        filters: widths of the hidden layers of each channel's network.
-        init_scale: spread of the density at the start, in quantization steps.
+        filters: widths of the hidden layers of each channel's network, from 1 to 256 each.
+        init_scale: spread of the density at the start, in quantization steps, 0.01 to 1e6.
+
+    Raises:
+        ValueError: a width or the spread is out of range.
     """
 
     in_spec = False
@@ -31,6 +34,10 @@ class DeepFactorized(keras.layers.Layer):
         self, filters: Sequence[int] = (3, 3, 3), init_scale: float = 10.0, **kwargs: Any
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
+        if not all(1 <= width <= 256 for width in filters) or len(filters) > 16:
+            raise ValueError(f"filters must be up to 16 widths from 1 to 256, found {filters}")
+        if not 0.01 <= init_scale <= 1e6:
+            raise ValueError(f"init_scale must be from 0.01 to 1e6, found {init_scale}")
         self.filters = tuple(int(width) for width in filters)
         self.init_scale = float(init_scale)
 

@@ -1,4 +1,4 @@
-"""The Gaussian window of SSIM as a filter that is fast on CPUs and exact on GPUs.
+"""The Gaussian window of SSIM as a filter: fast on CPUs, in full float32 on accelerators.
 
 Filtering is where the time of SSIM goes, and no single way of doing it is right everywhere:
 
@@ -9,11 +9,11 @@ Filtering is where the time of SSIM goes, and no single way of doing it is right
   the row, so long rows are cut into blocks of 32 pixels that become the *channels* of an ordinary
   two-tap convolution (`"polyphase"`): constant cost per pixel, full vectors.
 * GPUs and TPUs multiply float32 matrices in TF32 or bfloat16 by default. SSIM subtracts
-  `E[x]^2` from `E[x^2]`, so eleven bits are not enough: rounding the operands to TF32 moves the
-  SSIM of a photo with noise of standard deviation 0.05 by as much as 0.035. JAX takes an order for
-  full precision with each operation, and gets it. TensorFlow has a switch for the whole process
-  only, which is not ours to turn; on its accelerators the window is a sum of shifted copies
-  (`"shifted"`), elementwise float32 arithmetic that XLA fuses.
+  `E[x]^2` from `E[x^2]`, so eleven bits are not enough: with operands rounded to TF32 (simulated
+  in NumPy) the SSIM of a photo with noise of standard deviation 0.05 is off by as much as 0.035.
+  JAX takes an order for full precision with each operation. TensorFlow has a switch for the whole
+  process only, which is not ours to turn; on its accelerators the window is a sum of shifted
+  copies (`"shifted"`), elementwise float32 arithmetic that XLA fuses.
 
 `benchmarks/ssim_speed.py` measures all of them; its docstring has the numbers.
 """

@@ -84,7 +84,10 @@ class Hyperprior(EntropyModel):
         self.density.build(hyper_shape)
         self.hyper_decoder.build(hyper_shape)
         given = self.hyper_decoder.output_shapes[-1]
-        wanted = (*input_shape[:-1], self.outputs_per_latent * input_shape[-1])
+        channels = input_shape[-1]
+        if channels is None:
+            raise EntropyModelError("the number of latent channels must be known")
+        wanted = (*input_shape[:-1], self.outputs_per_latent * channels)
         # Sides may be free in one and known in the other; those known in both must agree.
         pairs = zip(given[1:], wanted[1:], strict=False)
         if len(given) != len(wanted) or any(

@@ -33,7 +33,8 @@ class Rescale(Preprocessing):
     """Maps pixels linearly: `y = x * scale + offset`; its inverse is `x = (y - offset) / scale`.
 
     Args:
-        scale: factor on pixels in [0, 1], its size from 1e-6 to 1e6. 2 with offset -1 gives [-1, 1].
+        scale: factor on pixels in [0, 1], its size from 1e-6 to 1e6; 2 with offset -1 gives
+            [-1, 1].
         offset: added after the factor; at most 1000 times as large.
 
     Raises:

@@ -196,7 +196,8 @@ def fragment_for(component_name: str, argument: str, default: Any, required: boo
     if argument in BY_NAME:
         return BY_NAME[argument]
     if not required:
-        for kind, fragment in ((bool, BOOLEAN), (int, INTEGER), (float, NUMBER), (str, STRING)):
-            if isinstance(default, kind):
+        by_type = ((bool, BOOLEAN), (int, INTEGER), (float, NUMBER), (str, STRING))
+        for plain_type, fragment in by_type:
+            if isinstance(default, plain_type):
                 return fragment
     return either(NUMBER, BOOLEAN, STRING, NOTHING, array(NUMBER))

@@ -1,8 +1,9 @@
 """The allow-list: every component a spec may name, with its arguments.
 
-`catalog.json` is generated from the signatures of Keras and of our own classes (`builders/generate.py`;
-a test holds it to what is installed). Reading it instead of Keras lets a wrong spec be told so in a
-fraction of a second. Classes a user registered in this process are added as they are found.
+`catalog.json` is generated from the signatures of Keras and of our own classes
+(`builders/generate.py`; a test holds it to what is installed). Reading it instead of Keras lets a
+wrong spec be told so in a fraction of a second. Classes a user registered in this process are added
+as they are found.
 """
 
 import json

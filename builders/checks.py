@@ -1,7 +1,7 @@
 """Rules across fields of a spec, a small named function each.
 
-They run on specs with wrong components too, so that all errors come at once: a rule looks at what is
-well-formed and keeps silent where its answer hangs on what is not.
+They run on specs with wrong components too, so that all errors come at once: a rule looks at what
+is well-formed and keeps silent where its answer hangs on what is not.
 """
 
 from collections.abc import Iterator
@@ -190,8 +190,8 @@ def _split_fractions(spec: SpecSections, problems: ProblemList) -> None:
     if held_out >= 1:
         problems.add(
             "dataset",
-            f"validation_fraction + test_fraction = {held_out:g}, expected under 1: nothing is left "
-            "to train on",
+            f"validation_fraction + test_fraction = {held_out:g}, expected under 1: nothing is "
+            "left to train on",
         )
 
 

@@ -131,7 +131,9 @@ def _or_parameter(schema: dict[str, Any]) -> dict[str, Any]:
     ]
     if all("$ref" in option or "x-component" in option or "items" in option for option in options):
         return {**schema, **options[0]} if len(options) == 1 else {**schema, "anyOf": options}
-    notes = {key: schema[key] for key in ("description", "default") if key in schema}
+    notes: dict[str, Any] = {
+        key: schema[key] for key in ("description", "default") if key in schema
+    }
     plain = [{key: item for key, item in each.items() if key not in notes} for each in options]
     return {"anyOf": [*plain, {"$ref": "#/$defs/parameter"}], **notes}
 

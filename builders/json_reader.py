@@ -12,7 +12,7 @@ from builders.problems import Problem, SpecError, join, near_miss, shown
 from constants.defaults import SPEC_MAX_BYTES, SPEC_MAX_DEPTH
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
-"""Strings, also one that never ends; punctuation; numbers and words. One pass, whatever the text."""
+"""Strings, also one that never ends; punctuation; numbers and words. One pass in all cases."""
 
 _WORDS = {
     "Expecting value": "expected a value",

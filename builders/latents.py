@@ -1,4 +1,4 @@
-"""The latent layer: where `"units": null` takes `--latent_dims`, and that it stands nowhere else."""
+"""The latent layer: where `"units": null` takes `--latent_dims`; a null anywhere else is wrong."""
 
 from collections.abc import Iterator
 from typing import Any

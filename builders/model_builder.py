@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from architectures.autoencoder import Decoder, Encoder, Generator
 from architectures.discriminator import Discriminator
@@ -24,6 +23,7 @@ from builders.places import (
     INPUTS,
 )
 from builders.problems import ProblemList, shown
+from builders.reader_checks import check_images, check_names, check_outputs
 from builders.registry import Registry
 from builders.size_guard import MAX_ACTIVATIONS, SizeGuard, output_shapes, sides
 from builders.spec import Spec
@@ -31,18 +31,6 @@ from builders.trial import try_stack
 from constants.defaults import NOMINAL_SIDE
 
 Shape = tuple[int | None, ...]
-
-PROBE_SIDE = 2048
-"""Pixels: losses and metrics are tried on images no larger, which takes a second at most."""
-
-LOGGED = {
-    "loss": "the total loss",
-    "epoch": "the number of the epoch",
-    "learning_rate": "the step size",
-    "discriminator_learning_rate": "the discriminator's step size",
-    "discriminator_loss": "what the discriminator minimises",
-}
-"""Names in a run's log that no loss term or metric can have."""
 
 
 class ModelBuilder:
@@ -96,13 +84,13 @@ class ModelBuilder:
         compressor = ImageCompressor(
             generator, judge, loss_terms, metrics, name=sections.model.name
         )
-        self._check_outputs(compressor)
-        self._check_tags(compressor)
-        self._check_shapes(steps, encoder_layers, decoder_layers, judge_layers)
+        check_outputs(compressor, self._problems)
+        check_names(compressor, self._problems)
+        self._check_shapes(compressor, steps)
         self._raise()
         self._build(compressor)
         self._try_layers(compressor)
-        self._check_readers(compressor)
+        check_images(compressor, nominal_shape(self.spec), self._problems)
         self._check_trainable(compressor)
         self._raise()
         return compressor
@@ -154,51 +142,7 @@ class ModelBuilder:
         )
         return model
 
-    def _check_outputs(self, compressor: ImageCompressor) -> None:
-        """Every loss term and metric finds what it reads."""
-        known = {"x", "x_hat", "y"}
-        known.update(getattr(compressor.generator.entropy_model, "aux_keys", ()))
-        layers = [*compressor.encoder.stack, *compressor.decoder.stack]
-        for layer in layers:
-            known.update(getattr(layer, "aux_keys", ()))
-        if compressor.discriminator is not None:
-            known.update({"real_logits", "fake_logits"})
-        for path, readers in (
-            ("loss", compressor.loss_terms),
-            ("training.metrics", compressor.image_metrics()),
-        ):
-            for index, reader in enumerate(readers):
-                missing = [key for key in getattr(reader, "requires", ()) if key not in known]
-                if missing:
-                    self._problems.add(
-                        f"{path}[{index}].{type(reader).__name__}",
-                        f"reads {', '.join(missing)}, which no layer of this spec gives; "
-                        f"there is {', '.join(sorted(known))}",
-                    )
-
-    def _check_tags(self, compressor: ImageCompressor) -> None:
-        """Every loss term and metric has a line of its own in the log."""
-        taken = dict(LOGGED)
-        readers = [(f"loss[{i}]", each, each.tag) for i, each in enumerate(compressor.loss_terms)]
-        for index, metric in enumerate(compressor.image_metrics()):
-            readers.append((f"training.metrics[{index}]", metric, metric.name))
-        for place, reader, tag in readers:
-            where = f"{place}.{type(reader).__name__}"
-            if tag in taken or tag.startswith("val_"):
-                owner = taken.get(tag, "a value on validation images")
-                self._problems.add(
-                    where,
-                    f'is logged as "{tag}", which is the name of {owner}; give it another "name"',
-                )
-            taken.setdefault(tag, where)
-
-    def _check_shapes(
-        self,
-        steps: list[Any],
-        encoder: list[keras.layers.Layer],
-        decoder: list[keras.layers.Layer],
-        judge: list[keras.layers.Layer],
-    ) -> None:
+    def _check_shapes(self, compressor: ImageCompressor, steps: list[Any]) -> None:
         """Follows a nominal image through the layers, before any weight is allocated."""
         image = nominal_shape(self.spec)
         if math.prod(image) > MAX_ACTIVATIONS:
@@ -213,16 +157,52 @@ class ModelBuilder:
             except LAYER_ERRORS as error:
                 self._problems.add(f"preprocessing[{index}].{type(step).__name__}", one_line(error))
         guard = SizeGuard(self._problems)
-        latents = guard.follow(encoder, image, ENCODER)
-        pixels = None if latents is None else guard.follow(decoder, latents, DECODER)
+        latents = guard.follow(compressor.encoder.stack, image, ENCODER)
+        if latents is not None:
+            self._follow_decoder(compressor, guard, latents, image)
+            self._follow_hyper_coders(compressor, guard, latents)
+        if compressor.discriminator is not None:
+            guard.follow(compressor.discriminator.stack, image, DISCRIMINATOR)
+
+    def _follow_decoder(
+        self, compressor: ImageCompressor, guard: SizeGuard, latents: Shape, image: Shape
+    ) -> None:
+        pixels = guard.follow(compressor.decoder.stack, latents, DECODER)
         if pixels is not None and pixels[1:] != image[1:]:
-            at = " (stated at this size; the spec's height and width are free)"
             self._problems.add(
                 DECODER.removesuffix(".layers"),
                 f"gives {sides(pixels)} for an input of {sides(image)}; they must be equal"
-                + (at if None in self.spec.input_shape else ""),
+                + self._nominally(),
             )
-        guard.follow(judge, image, DISCRIMINATOR)
+
+    def _follow_hyper_coders(
+        self, compressor: ImageCompressor, guard: SizeGuard, latents: Shape
+    ) -> None:
+        model: Any = compressor.generator.entropy_model
+        if model is None:
+            return
+        coded: Shape | None = latents
+        if model.needs_hyper_coders:
+            coded = guard.follow(model.hyper_encoder.stack, latents, HYPER_ENCODER)
+            told = (
+                None
+                if coded is None
+                else guard.follow(model.hyper_decoder.stack, coded, HYPER_DECODER)
+            )
+            wanted = (*latents[:-1], model.outputs_per_latent * (latents[-1] or 1))
+            if told is not None and told != wanted:
+                self._problems.add(
+                    HYPER_DECODER.removesuffix(".layers"),
+                    f"gives {sides(told)} for latents {sides(latents)}; expected {sides(wanted)}"
+                    + self._nominally(),
+                )
+        density = getattr(model, "density", None)
+        if coded is not None and density is not None:
+            guard.count(density, coded, ENTROPY_MODEL)
+
+    def _nominally(self) -> str:
+        free = None in self.spec.input_shape
+        return " (stated at this size; the spec's height and width are free)" if free else ""
 
     def _build(self, compressor: ImageCompressor) -> None:
         try:
@@ -239,31 +219,17 @@ class ModelBuilder:
 
     def _try_layers(self, compressor: ImageCompressor) -> None:
         image: Shape = (None, *self.spec.input_shape)
-        try_stack(compressor.encoder, image, ENCODER, self._problems)
         latents = compressor.encoder.output_shapes[-1]
+        model: Any = compressor.generator.entropy_model
+        try_stack(compressor.encoder, image, ENCODER, self._problems)
+        if model is not None and model.needs_hyper_coders:
+            try_stack(model.hyper_encoder, latents, HYPER_ENCODER, self._problems)
+            hyper_latents = model.hyper_encoder.output_shapes[-1]
+            try_stack(model.hyper_decoder, hyper_latents, HYPER_DECODER, self._problems)
         try_stack(compressor.decoder, latents, DECODER, self._problems)
         if compressor.discriminator is not None:
             try_stack(compressor.discriminator, image, DISCRIMINATOR, self._problems)
         self._raise()
-
-    def _check_readers(self, compressor: ImageCompressor) -> None:
-        """Every loss term and metric takes an image of this size: windows and scales fit."""
-        _, height, width, channels = nominal_shape(self.spec)
-        probe = (1, min(height, PROBE_SIDE), min(width, PROBE_SIDE), channels)
-        image = np.zeros(probe, "float32")
-        outputs = {"x": image, "x_hat": image}
-        readers: list[tuple[str, Any, Any]] = [
-            (f"loss[{index}]", term, term) for index, term in enumerate(compressor.loss_terms)
-        ]
-        for index, metric in enumerate(compressor.image_metrics()):
-            readers.append((f"training.metrics[{index}]", metric, metric.per_image))
-        for place, reader, read in readers:
-            if set(reader.requires) <= set(outputs):
-                try:
-                    read(outputs)
-                except LAYER_ERRORS as error:
-                    if probe[1:3] == (height, width):  # a larger image may do
-                        self._problems.add(f"{place}.{type(reader).__name__}", one_line(error))
 
     def _check_trainable(self, compressor: ImageCompressor) -> None:
         """There is something to train; an optimizer without a weight fails."""

@@ -12,11 +12,10 @@ from constants import defaults
 
 
 def _component(kind: str) -> Any:
-    # A marker that `generate.py` turns into a reference: pydantic refuses references it didn't make.
+    # A marker that `generate.py` turns into a reference; pydantic refuses those of others.
     return Annotated[Any, WithJsonSchema({"x-component": kind})]
 
 
-LayerItem = _component("layer")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$")]
 Size = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=2, max_length=2)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -34,7 +33,9 @@ class Stack(Section):
     """A chain of layers."""
 
     name: Name
-    layers: list[LayerItem] = Field(min_length=1, description="Layers, called in this order.")
+    layers: list[_component("layer")] = Field(  # type: ignore[valid-type]
+        min_length=1, description="Layers, called in this order."
+    )
 
 
 class EncoderSection(Stack):
@@ -201,5 +202,5 @@ class SpecSections(Section):
         min_length=1,
         description="Terms whose weighted sum is minimised.",
     )
-    training: TrainingSection = Field(default_factory=TrainingSection)
-    dataset: DatasetSection = Field(default_factory=DatasetSection)
+    training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
+    dataset: DatasetSection = Field(default_factory=lambda: DatasetSection.model_validate({}))

@@ -82,7 +82,32 @@ KERAS_KINDS: Final = {
 }
 """Kind -> (module of Keras, names of its classes)."""
 
-KERAS_ACTIVATIONS: Final = ["celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign", "swish", "tanh", "tanh_shrink"]
+KERAS_ACTIVATIONS: Final = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+]
 """Not `glu`, which halves the channels and which Keras' layers do not reckon with."""
 LAYER_BASE: Final = ("name", "dtype", "trainable")
 """What every Keras layer takes through **kwargs."""
@@ -205,7 +230,10 @@ def registered_components() -> Iterator[tuple[str, Component]]:
 
 def _own_component(kind: str, name: str, cls: type) -> Component:
     arguments: dict[str, Argument] = {}
-    hints = typing.get_type_hints(cls.__init__, include_extras=True)
+    try:
+        hints = typing.get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
+    except NameError:  # names imported for type checkers alone: the defaults tell what they can
+        hints = {}
     docs = _argument_docs(cls)
     takes_more = False
     for each, parameter in inspect.signature(cls).parameters.items():
@@ -260,7 +288,7 @@ def _argument_docs(cls: type) -> dict[str, str]:
     docs: dict[str, str] = {}
     current = ""
     in_args = False
-    for doc in (inspect.getdoc(cls) or "", inspect.getdoc(cls.__init__) or ""):
+    for doc in (inspect.getdoc(cls) or "", inspect.getdoc(vars(cls).get("__init__")) or ""):
         for line in doc.splitlines():
             if line.strip() in ("Args:", "Arguments:"):
                 in_args = True

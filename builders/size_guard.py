@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
 
 from architectures.cost import inner_layers
+from architectures.factorized_prior import DeepFactorized
+from architectures.gdn import GDN
 from architectures.stack import LAYER_ERRORS, one_line
 from builders.problems import ProblemList
 from constants.defaults import MODEL_MAX_PARAMETERS
@@ -61,6 +64,13 @@ class SizeGuard:
             shape = after
         return tuple(shape)
 
+    def count(self, layer: keras.layers.Layer, shape: Any, path: str) -> None:
+        """Counts the weights of one more layer, not yet built, for an input of this shape."""
+        self._parameters += _weights(layer, tuple(shape))
+        reason = self._objection(tuple(shape), tuple(shape))
+        if reason:
+            self._problems.add(path, reason)
+
     def _behind(
         self, layer: keras.layers.Layer, shape: tuple[Any, ...], where: str
     ) -> tuple[Any, ...] | None:
@@ -70,11 +80,12 @@ class SizeGuard:
                 where, f"needs height, width and channels as its input, found {sides(shape)}"
             )
             return None
-        inside: tuple[Any, ...] | None = shape
+        inside = shape
         for inner, at in _inner_places(layer):
-            inside = self._behind(inner, inside, f"{where}{at}")
-            if inside is None:
+            behind = self._behind(inner, inside, f"{where}{at}")
+            if behind is None:
                 return None
+            inside = behind
         try:
             after = tuple(_after(layer, shape))
             if not any(True for _ in _inner_places(layer)):  # those inside have been counted
@@ -123,6 +134,11 @@ def _weights(layer: keras.layers.Layer, shape: tuple[Any, ...]) -> int:
     if inner:
         return sum(_weights(each, shape) for each in inner)
     channels = shape[-1]
+    if isinstance(layer, GDN):
+        return int(channels * (channels + 1))
+    if isinstance(layer, DeepFactorized):
+        widths = (1, *layer.filters, 1)
+        return int(channels * sum(after * (before + 2) for before, after in pairwise(widths)))
     if hasattr(layer, "units"):
         return int((channels + 1) * layer.units)
     if hasattr(layer, "kernel_size"):

@@ -53,7 +53,8 @@ misspells is an error with its path, never ignored.
 - Layers without a `name` are called after their class and place: `conv2d_0`.
 - A layer's `dtype` is the run's precision unless it says its own; the last layer of the decoder and
   of the discriminator compute in float32.
-- `--set PATH=VALUE` changes one value from the command line: `--set training.optimizer.Adam.beta_1=0.8`,
+- `--set PATH=VALUE` changes one value from the command line:
+  `--set training.optimizer.Adam.beta_1=0.8`,
   `--set model.layers.generator.layers.encoder.layers[0].Conv2D.filters=32`.
 """
 

@@ -158,9 +158,9 @@ def summary_lines(spec: Spec, summary: ModelSummary) -> list[str]:
         before = row.stack
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     lines = []
-    for row in table:
-        left = [cell.ljust(width) for cell, width in zip(row[:4], widths[:4], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(row[4:], widths[4:], strict=True)]
+    for cells in table:
+        left = [cell.ljust(width) for cell, width in zip(cells[:4], widths[:4], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(cells[4:], widths[4:], strict=True)]
         lines.append("  ".join([*left, *right]).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
     height, width, channels = summary.image

@@ -14,6 +14,7 @@ import numpy as np
 
 from architectures import image_quality
 from architectures.image_compressor import ImageCompressor
+from architectures.rate import BITS, bits_per_pixel
 from architectures.ssim_windows import largest_window, ms_ssim_power_factors, ms_ssim_scales
 from builders.data_splits import Splits
 from builders.event_writer import EventWriter
@@ -50,18 +51,20 @@ class Figures:
         values: quantity -> one value an image.
         pixels: height times width of each image.
         image_bytes: bytes of each as 8-bit samples.
-        latent_bytes: bytes of its latents as stored.
+        latent_bytes: bytes of its latents: as stored, or as the entropy model estimates them.
         window: side of the SSIM window in pixels.
         scales: scales of MS-SSIM that fit the images.
+        estimated: whether an entropy model says what latents take, or they are float32.
     """
 
     names: list[str] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
     pixels: list[int] = field(default_factory=list)
     image_bytes: list[int] = field(default_factory=list)
-    latent_bytes: list[int] = field(default_factory=list)
+    latent_bytes: list[float] = field(default_factory=list)
     window: int = 0
     scales: int = 0
+    estimated: bool = False
 
     def mean(self, name: str) -> float:
         """Mean over images, summed in float64."""
@@ -74,7 +77,7 @@ class Figures:
 
     @property
     def bits_per_pixel(self) -> float:
-        """Bits of all latents as stored over pixels of all images."""
+        """Bits of all latents over pixels of all images."""
         return 8 * sum(self.latent_bytes) / sum(self.pixels)
 
 
@@ -165,12 +168,17 @@ def add_batch(
         values = image_quality.ms_ssim(x, x_hat, power_factors=factors, filter_size=figures.window)
         _extend(figures, "ms_ssim", values)
     latents = int(np.prod(np.asarray(outputs["y"]).shape[1:]))
+    latent_bytes = [float(latents * FLOAT_BYTES)] * len(batch)
+    if any(key.startswith(BITS) for key in outputs):
+        figures.estimated = True
+        rate = np.asarray(keras.ops.convert_to_numpy(bits_per_pixel(outputs)), np.float64)
+        latent_bytes = [float(bpp) * height * width / 8 for bpp in rate]
     start = len(figures.names)
     for index in range(len(batch)):
         figures.names.append(source.name(start + index))
         figures.pixels.append(height * width)
         figures.image_bytes.append(height * width * channels)
-        figures.latent_bytes.append(latents * FLOAT_BYTES)
+        figures.latent_bytes.append(latent_bytes[index])
 
 
 def _extend(figures: Figures, name: str, values: Any) -> None:
@@ -208,6 +216,7 @@ def build_report(
 ) -> dict[str, Any]:
     """The JSON report: means, sizes, times, and every image's figures."""
     names = list(figures.values)
+    source = "estimated" if figures.estimated else "stored"
     return {
         "spec": choice.spec.name,
         "weights": str(choice.weights),
@@ -218,10 +227,10 @@ def build_report(
         "mean": {name: figures.mean(name) for name in names},
         "ssim_window": figures.window,
         "ms_ssim_scales": figures.scales,
-        "bits_per_pixel": {"stored": figures.bits_per_pixel},
+        "bits_per_pixel": {source: figures.bits_per_pixel},
         "bytes_per_image": {
             "pixels": sum(figures.image_bytes) / len(figures.names),
-            "stored": sum(figures.latent_bytes) / len(figures.names),
+            source: sum(figures.latent_bytes) / len(figures.names),
         },
         "ratio": figures.ratio,
         **times,
@@ -236,6 +245,7 @@ def build_report(
 def table_lines(report: dict[str, Any]) -> list[str]:
     """The report as a table of two columns."""
     mean, sizes = report["mean"], report["bytes_per_image"]
+    ((source, bpp),) = report["bits_per_pixel"].items()
     rows = [
         ("images", f"{report['images']:,} ({report['split']} split of {report['dataset']})"),
         ("loss", f"{mean['loss']:.5f}"),
@@ -245,12 +255,12 @@ def table_lines(report: dict[str, Any]) -> list[str]:
         ("MS-SSIM", _ms_ssim_text(report)),
         (
             "bits per pixel",
-            f"{report['bits_per_pixel']['stored']:.3f} as stored (latents in float32)",
+            f"{bpp:.3f} {_SIZE_NOTES[source]}",
         ),
         (
             "ratio",
             f"{report['ratio']:.2f} : 1 ({sizes['pixels']:,.0f} bytes an image, "
-            f"{sizes['stored']:,.0f} as latents)",
+            f"{sizes[source]:,.0f} as latents)",
         ),
         ("encode", f"{report['encode_ms']:.2f} ms an image"),
         ("decode", f"{report['decode_ms']:.2f} ms an image"),
@@ -259,6 +269,10 @@ def table_lines(report: dict[str, Any]) -> list[str]:
     return [f"{name.ljust(width)}  {value}" for name, value in rows]
 
 
+_SIZE_NOTES = {
+    "stored": "as stored (latents in float32)",
+    "estimated": "as the entropy model estimates them",
+}
 _NAMED = frozenset({"loss", "psnr_db", "ssim", "ms_ssim"})
 
 
@@ -277,4 +291,5 @@ def _log(log_dir: Path, split: str, report: dict[str, Any]) -> None:
     with EventWriter(log_dir / split) as writer:
         for name, value in report["mean"].items():
             writer.scalar(f"{name}/{split}", value, 0)
-        writer.scalar(f"bits_per_pixel/{split}", report["bits_per_pixel"]["stored"], 0)
+        for source, bpp in report["bits_per_pixel"].items():
+            writer.scalar(f"bits_per_pixel_{source}/{split}", bpp, 0)

