@@ -192,7 +192,7 @@ def with_free_size(generator: Generator, channels: int) -> Generator | None:
     Returns:
         A new generator; None where a layer (Dense, Reshape, Resizing, ...) fixes the size.
     """
-    free = Generator.from_config(_free_upsampling(generator.get_config()))
+    free = Generator.from_config(_for_free_size(generator.get_config()))
     any_size = (None, None, None, channels)
     try:
         free.build(any_size)
@@ -234,13 +234,17 @@ class FreeUpSampling2D(keras.layers.UpSampling2D):
         return tf.image.resize(inputs, size, method=self.interpolation)
 
 
-def _free_upsampling(config: Any) -> Any:
-    """A serialized model with every UpSampling2D, at any depth, replaced by FreeUpSampling2D."""
+def _for_free_size(config: Any) -> Any:
+    """A serialized model that can be built for free sizes.
+
+    Every UpSampling2D, at any depth, becomes a FreeUpSampling2D. The shapes that layers were built
+    for are left out: a layer with weights for one size must not be taken for one of any size.
+    """
     if isinstance(config, list):
-        return [_free_upsampling(item) for item in config]
+        return [_for_free_size(item) for item in config]
     if not isinstance(config, dict):
         return config
-    config = {key: _free_upsampling(value) for key, value in config.items()}
+    config = {key: _for_free_size(value) for key, value in config.items() if key != "build_config"}
     if config.get("class_name") == "UpSampling2D" and config.get("module") == "keras.layers":
         config["class_name"] = "FreeUpSampling2D"
         config["module"] = FreeUpSampling2D.__module__

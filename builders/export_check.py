@@ -91,7 +91,7 @@ def compare(
         try:
             got = runner.run(array)
         except CannotRunError as error:
-            raise WrongExportError(f"what was written can't be used: it {error}") from None
+            raise WrongExportError(f"what was written can't be used: {error}") from None
         if got.shape != want.shape or got.dtype != want.dtype:
             raise WrongExportError(
                 f"what was written gives {got.dtype}{list(got.shape)} for an input of "

@@ -259,7 +259,7 @@ def _runs(model: ExportedModel, batch: list[_Item], done: Regenerated) -> Iterat
             for item in batch:
                 yield from _runs(model, [item], done)
             return
-        batch[0].reason = f"the model {error}"
+        batch[0].reason = str(error)
         yield batch
         return
     done.add_time(len(batch), time.perf_counter() - begin)

@@ -47,11 +47,11 @@ class Runner:
         try:
             return np.asarray(self._run(array))
         except MemoryError:
-            raise CannotRunError(f"not enough memory for {_sides(array)}") from None
+            raise CannotRunError(f"there is not enough memory for {_sides(array)}") from None
         except self._failures() as error:
             if "alloc" in str(error).lower() or "memory" in str(error).lower():
-                raise CannotRunError(f"not enough memory for {_sides(array)}") from None
-            raise CannotRunError(f"refuses {_sides(array)}: {_short(error)}") from None
+                raise CannotRunError(f"there is not enough memory for {_sides(array)}") from None
+            raise CannotRunError(f"the model refuses {_sides(array)}: {_short(error)}") from None
 
     def _run(self, array: np.ndarray) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not run")

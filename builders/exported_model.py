@@ -102,7 +102,7 @@ class ExportedModel:
             value = part.runner.run(value)
         if value.shape != x.shape:
             raise CannotRunError(
-                f"gives back {value.shape[2]}x{value.shape[1]} for {width}x{height}"
+                f"the model gives back {value.shape[2]}x{value.shape[1]} for {width}x{height}"
             )
         return value[:, :h, :w]
 

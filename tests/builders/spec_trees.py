@@ -248,11 +248,14 @@ def changed(tree: Any, path: tuple[Any, ...], action: str, value: Any, key: str)
 
 
 @st.composite
-def mutants(draw: Any, starts: list[Tree], values: Any = VALUES, most: int = 4) -> Any:
-    """A valid spec with a few values changed at random."""
+def mutants(
+    draw: Any, starts: list[Tree], values: Any = VALUES, most: int = 4, inside: str = ""
+) -> Any:
+    """A valid spec with a few values changed at random; those beneath a key alone, if one is named."""
     tree = copy.deepcopy(draw(st.sampled_from(starts)))
     for _ in range(draw(st.integers(1, most))):
-        path = draw(st.sampled_from(places(tree)))
+        within = [path for path in places(tree) if not inside or inside in path[:-2]]
+        path = draw(st.sampled_from(within or [()]))
         action = draw(st.sampled_from(["delete", "replace", "replace", "insert"]))
         tree = changed(tree, path, action, draw(values), draw(KEYS))
         if not isinstance(tree, dict):

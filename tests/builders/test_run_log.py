@@ -277,16 +277,16 @@ def trained(source, step_seconds, epochs=2, start=0, workers=1):
 
 
 def test_a_step_that_waits_for_slow_data_says_so():
-    for each in trained(Slow(0.01), step_seconds=0.0):
-        assert each["time/data_wait_fraction"] > 0.8
-        assert each["time/step_ms"] > 35  # four images of 10 ms
+    for each in trained(Slow(0.04), step_seconds=0.0):
+        assert each["time/data_wait_fraction"] > 0.7
+        assert each["time/step_ms"] > 155  # four images of 40 ms
 
 
 def test_a_step_that_is_slower_than_its_data_does_not_wait():
     for source in (Slow(0.001), ArraySource(np.zeros((20, 4, 4, 1), np.uint8))):
         for each in trained(source, step_seconds=0.05):
-            assert each["time/data_wait_fraction"] < 0.2
-            assert 50 < each["time/step_ms"] < 150
+            assert each["time/data_wait_fraction"] < 0.3
+            assert each["time/step_ms"] > 50
 
 
 class Ticks:
