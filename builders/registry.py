@@ -56,7 +56,14 @@ class Registry:
             for option in fragment.get("anyOf", []):
                 items = option.get("items", items)
             return [self._argument(item, items, more) for item in value]
+        if isinstance(value, int) and not isinstance(value, bool) and _is_number(fragment):
+            return float(value)  # JSON's 1 is 1.0, and Keras' optimizers insist on a float
         return value
+
+
+def _is_number(fragment: dict[str, Any]) -> bool:
+    types = [option.get("type") for option in fragment.get("anyOf", [fragment])]
+    return "number" in types and "integer" not in types
 
 
 def _dtype(arguments: dict[str, Any]) -> dict[str, Any]:

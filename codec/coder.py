@@ -73,7 +73,8 @@ class SymbolCoder:
             int32 symbols in the shape of `table_index`.
 
         Raises:
-            NicStreamError: the bytes are not what `encode` writes for any symbols.
+            NicStreamError: the bytes are not what `encode` writes for any symbols. Damaged bytes
+                can be what it writes for others: compare `latents_crc32`.
             ValueError: an index is out of range.
         """
         reader = StreamReader(data, self.entropy_coder)

@@ -94,6 +94,9 @@ def tables_from_cdf(
 
     Returns:
         Tables in the order of the channels.
+
+    Raises:
+        ValueError: `cdf` and `survival` do not sum to 1.
     """
 
     def below(x: Array) -> Array:
@@ -104,6 +107,8 @@ def tables_from_cdf(
 
     low = -_first(lambda k: below(-k - 0.5) <= tail_mass / 2, channels)  # (C,)
     high = _first(lambda k: above(k + 0.5) <= tail_mass / 2, channels)
+    if np.any(high < low):
+        raise ValueError(f"channel {(high - low).argmin()}: the CDF and its survival don't fit")
     width = int((high - low).max()) + 1
     pmf = np.zeros((channels, width))
     for start in range(0, width, COLUMNS_AT_ONCE):
@@ -118,7 +123,9 @@ def tables_from_cdf(
     pmf[np.arange(width) > (high - low)[:, None]] = 0.0
     total = pmf.sum(axis=1) + outside
     if not np.all(np.abs(total - 1.0) < MAX_CDF_ERROR):
-        raise ValueError(f"the CDF of channel {np.abs(total - 1.0).argmax()} does not reach 1")
+        raise ValueError(
+            f"channel {np.abs(total - 1.0).argmax()}: the CDF and its survival don't fit"
+        )
     rows = [row[:size] for row, size in zip(pmf / total[:, None], high - low + 1, strict=True)]
     return TableSet.from_pmfs(rows, low.tolist(), (outside / total).tolist())
 

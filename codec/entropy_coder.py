@@ -60,8 +60,9 @@ class EntropyCoder(Protocol):
 class CheckedDecoder:
     """Reads a stream and writes it again, to see that it is the one that an encoder writes.
 
-    A range decoder takes any bytes for a stream: cut ones, ones with more behind them, ones that
-    differ where it does not matter. This one accepts a single byte string for each content.
+    A range decoder takes nearly any bytes for a stream, also with more behind them or with another
+    end. This one accepts a single byte string for each content. Damaged bytes may still be the
+    stream of other symbols: that, the checksum of the latents tells.
 
     Args:
         coder: reads and writes.

@@ -40,20 +40,19 @@ def optimal_frequencies(probabilities: ArrayLike, total: int = TOTAL) -> NDArray
         high *= 2
     while _units(p, low).sum() < total:
         low /= 2
-    while True:
+    fewer, more = _units(p, high), _units(p, low)
+    while np.any(more - fewer > 1):
         middle = 0.5 * (low + high)
-        if not low < middle < high:
-            break
-        if _units(p, middle).sum() > total:
-            low = middle
+        units = _units(p, middle)
+        if units.sum() > total:
+            low, more = middle, units
         else:
-            high = middle
-    frequencies = _units(p, high)
-    # What is left are ties: units whose gains no float lies between.
-    more = _units(p, low) - frequencies
-    tied = np.repeat(np.arange(p.size), np.minimum(more, total).astype(np.int64))
-    np.add.at(frequencies, tied[: int(total - frequencies.sum())], 1)
-    return frequencies.astype(np.uint32)
+            high, fewer = middle, units
+    # At most one more unit each, for as many as there is room for.
+    gains = np.where(more > fewer, p * np.log1p(1.0 / fewer), -1.0)
+    best = np.argsort(-gains, kind="stable")
+    fewer[best[: int(total - fewer.sum())]] += 1
+    return fewer.astype(np.uint32)
 
 
 def redundancy_bits(probabilities: ArrayLike, frequencies: ArrayLike) -> float:

@@ -47,9 +47,7 @@ TINY: dict[str, Any] = {
         "metrics": [{"PSNR": {}}],
         "optimizer": {
             "Adam": {
-                "learning_rate": {
-                    "CosineDecay": {"initial_learning_rate": 0.02, "decay_steps": 16}
-                }
+                "learning_rate": {"CosineDecay": {"initial_learning_rate": 0.02, "decay_steps": 16}}
             }
         },
     },

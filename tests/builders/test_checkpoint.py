@@ -314,6 +314,4 @@ def test_weights_in_bfloat16_come_back_exactly(tiny, tmp_path):
     expected = array(model.encoder.stack[1].kernel).astype("float32")
     assert not np.array_equal(array(twin.encoder.stack[1].kernel).astype("float32"), expected)
     TrainingState(twin, spec, tmp_path / "state.npz").load()
-    np.testing.assert_array_equal(
-        array(twin.encoder.stack[1].kernel).astype("float32"), expected
-    )
+    np.testing.assert_array_equal(array(twin.encoder.stack[1].kernel).astype("float32"), expected)

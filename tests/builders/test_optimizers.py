@@ -67,9 +67,7 @@ def test_without_settings_of_its_own_the_discriminator_gets_a_copy(tiny):
 @pytest.mark.parametrize("changes", [{}, PAIR], ids=["one", "pair"])
 def test_validation_sees_the_averaged_weights_and_training_the_plain_ones(tiny, changes):
     averaging = {
-        "training.optimizer": {
-            "SGD": {"learning_rate": 0.5, "use_ema": True, "ema_momentum": 0.5}
-        }
+        "training.optimizer": {"SGD": {"learning_rate": 0.5, "use_ema": True, "ema_momentum": 0.5}}
     }
     model, optimizer = built(tiny, {**changes, **averaging})
     model.compile(optimizer, run_eagerly=True)

@@ -126,7 +126,9 @@ def test_a_run_without_the_link_is_told_about(workdir, tiny):
 
 
 def test_commands_can_be_repeated_from_their_record(workdir, tiny):
-    folder = create_run_folder(tiny(), Path("run"), ["python", "train.py", "--model", "my spec.json"])
+    folder = create_run_folder(
+        tiny(), Path("run"), ["python", "train.py", "--model", "my spec.json"]
+    )
     note_command(folder, ["python", "train.py", "--resume"])
     assert folder.command.read_text().splitlines() == [
         "python train.py --model 'my spec.json'",
@@ -138,7 +140,9 @@ def test_a_run_that_is_not_there(workdir, tiny):
     with pytest.raises(UserError, match="no run yet: runs/latest is not there"):
         find_run(None)
     create_run_folder(tiny(), Path("runs/digits-1"), [])
-    with pytest.raises(UserError, match=r'runs/digit-1: no such run folder; did you mean "digits-1"'):
+    with pytest.raises(
+        UserError, match=r'runs/digit-1: no such run folder; did you mean "digits-1"'
+    ):
         find_run("runs/digit-1")
     with pytest.raises(UserError, match=r"runs: not a run folder \(no spec.json in it\)"):
         find_run("runs")

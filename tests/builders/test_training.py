@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from architectures.losses import MSE
 from builders.errors import RunError, UserError
 from builders.image_reader import BrokenImage
 from builders.run_folder import RunFolder, find_run
@@ -55,16 +56,16 @@ def gone_on(run, spec=None, **settings):
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Sends this process a signal behind a step of an epoch, as Ctrl-C would."""
+    """Stops this process behind a step of an epoch, as Ctrl-C would."""
 
-    def arrange(epoch, batch, number=signal.SIGINT):
+    def arrange(epoch, batch):
         from builders.callbacks import LossGuard
 
         class Guard(LossGuard):
             def on_train_batch_end(self, at, logs=None):
                 super().on_train_batch_end(at, logs)
                 if (self._feed.epoch, self._feed.start_batch + at) == (epoch, batch):
-                    os.kill(os.getpid(), number)
+                    os.kill(os.getpid(), signal.SIGINT)
 
         monkeypatch.setattr("builders.session.LossGuard", Guard)
 
@@ -107,15 +108,12 @@ def test_the_model_of_a_run_holds_its_best_weights(workdir, finished, tiny):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(
-    workdir, finished, tiny, stop_at, capsys, number
-):
-    before = signal.getsignal(number)
-    stop_at(1, 1, number)
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(workdir, finished, tiny, stop_at, capsys):
+    before = signal.getsignal(signal.SIGINT)
+    stop_at(1, 1)
     cut = train(tiny(), TrainOptions(run_dir=Path("a run"), argv=("train.py",)))
     assert cut.status == 130
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(signal.SIGINT) is before
     said = capsys.readouterr().out.splitlines()
     assert said[-2:] == [
         "stopped. The state before epoch 2, step 3 is saved in a run/backup/state.npz. To go on:",
@@ -168,21 +166,11 @@ def test_a_pair_of_networks_learns_and_goes_on_to_the_same_end(workdir, tiny, st
     assert cut.status == 130 and cut.progress.batch == 2
     run = gone_on(cut)
     assert curves(run) == curves(whole)
-    for a, b in zip(
-        run.compressor.get_weights(), whole.compressor.get_weights(), strict=True
-    ):
+    for a, b in zip(run.compressor.get_weights(), whole.compressor.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_more_epochs_can_be_asked_for_later(workdir, finished, tiny):
-    short = train(tiny({"training.epochs": 1}), quiet())
-    run = gone_on(short, tiny())
-    assert curves(run) == finished.history
-    stored = json.loads(run.choice.folder.spec.read_text())
-    assert stored["training"]["epochs"] == 3
-
-
-def test_a_finished_run_is_not_trained_further(workdir, tiny, capsys):
+def test_a_finished_run_goes_on_only_when_more_is_asked_for(workdir, finished, tiny, capsys):
     done = train(tiny({"training.epochs": 1}), quiet())
     best = done.choice.folder.best.read_bytes()
     done.choice.folder.report.unlink()
@@ -195,9 +183,13 @@ def test_a_finished_run_is_not_trained_further(workdir, tiny, capsys):
     assert folder.best.read_bytes() == best
     assert folder.report.is_file()  # what a kill at the very end may have cost
 
+    run = gone_on(done, tiny())
+    assert curves(run) == finished.history
+    assert json.loads(folder.spec.read_text())["training"]["epochs"] == 3
+
 
 STILL = {  # nothing is learned: the first epoch stays the best
-    "training.optimizer": {"SGD": {"learning_rate": 0.0}},
+    "training.optimizer": {"SGD": {"learning_rate": 1e-30}},
     "training.early_stopping_patience": 3,
     "training.epochs": 6,
     "loss": [{"MSE": {}}],
@@ -236,28 +228,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_good_state(workdir,
     good = train(tiny({"training.epochs": 1}), quiet(run_dir=Path("run")))
     state = good.choice.folder.state.read_bytes()
     best = good.choice.folder.best.read_bytes()
-    batches = []
-
-    class Poisoned(ArraySource):
-        @property
-        def array(self):
-            return None
-
-    # From the second step of epoch 2 on, the loss is NaN.
-    from architectures.losses import MSE
-
-    original = MSE.compare
-    spec = tiny({"training.epochs": 2})
-
-    class Guard:
-        pass
-
-    del batches, Poisoned, Guard
-    monkeypatch.setattr(
-        MSE, "compare", lambda self, x, x_hat: original(self, x, x_hat) * float("nan")
-    )
+    monkeypatch.setattr(MSE, "compare", lambda self, x, x_hat: x[:, 0, 0, 0] * float("nan"))
     with pytest.raises(RunError) as caught:
-        train(spec, quiet(resume=find_run("run")))
+        train(tiny({"training.epochs": 2}), quiet(resume=find_run("run")))
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("the loss is nan at step 1 of epoch 2. Likely causes: a learning ")
     folder = find_run("run").path
@@ -271,9 +244,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_good_state(workdir,
 
 
 def test_a_step_too_large_is_found_before_it_is_saved(workdir, tiny):
-    # The loss of the first step is fine, and its update makes every weight infinite or NaN.
-    changes = {"training.optimizer": {"SGD": {"learning_rate": 3e38}}, "loss": [{"MSE": {}}]}
-    with pytest.raises(RunError, match=r"at step [12] of epoch 1\. Likely causes"):
+    # The loss of the first step is a number, what its update makes of the weights is none.
+    changes = {
+        "training.optimizer": {"SGD": {"learning_rate": 1e38}},
+        "loss": [{"MSE": {"weight": 1e9}}],
+    }
+    with pytest.raises(RunError, match=r"weights .* are not finite at step 1 of epoch 1\. Likely"):
         train(tiny(changes), quiet(run_dir=Path("run"), backup_steps=1))
     with np.load("run/backup/state.npz") as stored:
         for name in stored.files:
@@ -341,16 +317,16 @@ def test_a_data_set_that_has_changed_is_refused(workdir, tiny, stop_at, monkeypa
 
 
 def test_averaged_weights_are_what_is_validated_and_kept(workdir, tiny, stop_at):
-    # All plain weights are far off after each step; their averages with momentum 1 never move.
+    # The plain weights move with every step, their averages with momentum 1 after the first only.
     changes = {
+        **STILL,
         "training.epochs": 2,
-        "training.optimizer": {
-            "SGD": {"learning_rate": 0.5, "use_ema": True, "ema_momentum": 1.0}
-        },
+        "training.optimizer": {"SGD": {"learning_rate": 0.5, "use_ema": True, "ema_momentum": 1.0}},
     }
     whole = train(tiny(changes), quiet())
     losses = curves(whole)
-    assert losses["val_kl_divergence"][0] == pytest.approx(losses["val_kl_divergence"][1], rel=0.3)
+    assert losses["val_loss"][0] == losses["val_loss"][1]
+    assert losses["loss"][1] < losses["loss"][0] - 1e-3
     stop_at(0, 1)
     cut = train(tiny(changes), quiet())
     assert cut.status == 130
@@ -359,7 +335,7 @@ def test_averaged_weights_are_what_is_validated_and_kept(workdir, tiny, stop_at)
 
 
 def test_start_from_other_weights(workdir, finished, tiny):
-    still = {"training.optimizer": {"SGD": {"learning_rate": 0.0}}, "training.epochs": 1}
+    still = {"training.optimizer": {"SGD": {"learning_rate": 1e-30}}, "training.epochs": 1}
     run = train(tiny(still), quiet(start_from=str(finished.folder.path)))
     best = min(finished.history["val_loss"])
     # Batch normalization's averages move even so.

@@ -29,7 +29,7 @@ def steps(draw):
     out = []
     for _ in range(draw(st.integers(0, 5))):
         table = draw(tables())
-        indices = draw(st.lists(st.integers(0, table.size - 1), max_size=60))
+        indices = draw(st.lists(st.integers(0, table.size - 1), max_size=30))
         out.append(("table", table, np.array(indices, np.int32)))
         widths = np.array(draw(st.lists(st.integers(1, 24), max_size=8)), np.int32)
         values = [draw(st.integers(0, (1 << int(w)) - 1)) for w in widths]
@@ -60,7 +60,7 @@ def same(found: Sequence[np.ndarray], sequence) -> bool:
     return all(np.array_equal(a, b) for a, (*_, b) in zip(found, sequence, strict=True))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(steps())
 def test_constriction_writes_and_reads_what_the_definition_does(sequence):
     data = write(FAST, sequence)
@@ -71,7 +71,7 @@ def test_constriction_writes_and_reads_what_the_definition_does(sequence):
         assert all(values.dtype == np.int32 for values in found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps(), st.binary(max_size=40))
 def test_both_read_the_same_from_any_bytes(sequence, data):
     outcomes = []
@@ -103,11 +103,14 @@ def test_every_cumulative_frequency_is_the_tables(size):
 
 
 def straddling(table, target: int, count: int) -> list[int]:
-    """Indices that keep a number of 2048 bits, `target`, inside the interval."""
+    """At least `count` indices that keep a number of 2048 bits, `target`, inside the interval.
+
+    After them it is inside index 1.
+    """
     cumulative = [0, *np.cumsum(table, dtype=np.int64).tolist()]
     low, span, bits = 0, (1 << 64) - 1, 64
     out = []
-    for _ in range(count):
+    while True:
         point = target >> 2048 - bits
         unit = span >> 24
         i = next(
@@ -115,20 +118,21 @@ def straddling(table, target: int, count: int) -> list[int]:
             for i in range(len(cumulative) - 1)
             if point < low + unit * cumulative[i + 1] or i == len(cumulative) - 2
         )
+        if len(out) >= count and i == 1:
+            return out
         out.append(i)
         low, span = low + unit * cumulative[i], unit * (cumulative[i + 1] - cumulative[i])
         if span < 1 << 32:
             low, span, bits = low << 32, span << 32, bits + 32
-    return out
 
 
 @pytest.mark.parametrize("last", [0, 1, 2])
 @pytest.mark.parametrize("count", [1, 20, 60, 200])
-@pytest.mark.parametrize("target", [1 << 2047, (1 << 2047) - 1, 1 << 2016, (1 << 2047) + 1])
-def test_carries_through_many_words(target, count, last):
+@pytest.mark.parametrize("away", [0, -1, 1], ids=["8000", "7FFF", "8001"])
+def test_carries_through_many_words(away, count, last):
     """Intervals around 0.8000..., where the next symbol decides between 7FFF... and 8000...."""
     table = np.array([TOTAL // 4 + 7, TOTAL // 2, TOTAL // 4 - 7], np.uint32)
-    indices = np.array([*straddling(table, target, count), last], np.int32)
+    indices = np.array([*straddling(table, (1 << 2047) + away, count), last], np.int32)
     sequence = [("table", table, indices)]
     data = write(FAST, sequence)
     assert data == write(SLOW, sequence)
@@ -138,7 +142,7 @@ def test_carries_through_many_words(target, count, last):
 def test_carries_do_happen_in_that_test():
     table = np.array([TOTAL // 4 + 7, TOTAL // 2, TOTAL // 4 - 7], np.uint32)
     indices = straddling(table, 1 << 2047, 200)
-    # The last index that is away from the middle decides; all before it are long settled.
+    # The last index is the first that is all on one side: it decides about all words.
     data = write(SLOW, [("table", table, np.array([*indices, 2], np.int32))])
     assert data[0] == 0x80 and set(data[1:20]) <= {0}
     below = write(SLOW, [("table", table, np.array([*indices, 0], np.int32))])
@@ -176,7 +180,7 @@ def test_a_point_beyond_every_symbol_is_refused(coder):
         coder.decoder(b"\xff" * 16).decode_bits(np.array([3], np.int32))
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(steps(), st.integers(1, 9))
 def test_a_stream_with_more_behind_it_is_refused(sequence, more):
     data = write(FAST, sequence) + bytes(more)
