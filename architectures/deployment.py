@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from architectures.autoencoder import PACKAGE, Decoder, Encoder, Generator, to_uint8
+from architectures.factorized_prior import EntropyModel, FactorizedPrior
+from architectures.hyperprior import ScaleHyperprior
 from architectures.stack import LayerError
 
 Shape = tuple[int | None, ...]
@@ -25,8 +27,8 @@ class Deployed(keras.Model):
     """
 
     input_name: ClassVar[str]
-    input_dtype: ClassVar[str]
     output_name: ClassVar[str]
+    input_dtype = "uint8"
 
     def build(self, input_shape: Shape) -> None:
         """Builds the parts; `input_shape` (B, ...) becomes the served shape."""
@@ -43,6 +45,15 @@ class Deployed(keras.Model):
             shape=self.served_shape, dtype=self.input_dtype, name=self.input_name
         )
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Deployed":
+        """The model of a config; its parts are stored inside."""
+        config = dict(config)
+        for key in ("encoder", "decoder", "entropy_model"):
+            if config.get(key) is not None:
+                config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
+        return cls(**config)
+
     def result_of(self, shape: Shape) -> keras.KerasTensor:
         """Shape and dtype of what comes out for an input of a shape (B, ...); computes nothing."""
         return self(keras.KerasTensor(tuple(shape), dtype=self.input_dtype))
@@ -50,66 +61,83 @@ class Deployed(keras.Model):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class DeployedEncoder(Deployed):
-    """Pixels to latents: uint8 (B, H, W, C) -> float32 (B, ...).
+    """Pixels to what the decoder takes: uint8 (B, H, W, C) -> float32 or int32 (B, ...).
 
     Args:
         encoder: the trained encoder.
+        entropy_model: what quantizes its latents to a grid that moves with their means; None for
+            latents that are handed on, or only rounded.
+        latents: `float32`, or `int32` for latents that are rounded to symbols.
     """
 
     input_name = "images"
-    input_dtype = "uint8"
     output_name = "latents"
 
-    def __init__(self, encoder: Encoder, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        entropy_model: EntropyModel | None = None,
+        latents: str = "float32",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
+        self.entropy_model = entropy_model
+        self.latents = latents
 
     def _build_parts(self, shape: Shape) -> None:
         if not self.encoder.built:
             self.encoder.build(shape)
+        if self.entropy_model is not None and not self.entropy_model.built:
+            self.entropy_model.build(self.encoder.output_shapes[-1])
 
     def call(self, images: Any) -> Any:
         y, _ = self.encoder(images, training=False)
-        return ops.cast(y, "float32")
+        y = ops.cast(y, "float32")
+        if self.entropy_model is not None:
+            y, _ = self.entropy_model(y, training=False)
+        return ops.cast(ops.round(y), "int32") if self.latents == "int32" else y
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "encoder": keras.saving.serialize_keras_object(self.encoder)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "DeployedEncoder":
-        return cls(**_revived(config, custom_objects))
+        return {
+            "name": self.name,
+            "encoder": _stored(self.encoder),
+            "entropy_model": _stored(self.entropy_model),
+            "latents": self.latents,
+        }
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class DeployedDecoder(Deployed):
-    """Latents to pixels: float32 (B, ...) -> uint8 (B, H, W, C), rounded.
+    """Latents to pixels: float32 or int32 (B, ...) -> uint8 (B, H, W, C), rounded.
 
     Args:
         decoder: the trained decoder.
+        latents: what it takes, as the encoder gives it: `float32` or `int32`.
     """
 
     input_name = "latents"
-    input_dtype = "float32"
     output_name = "images"
 
-    def __init__(self, decoder: Decoder, **kwargs: Any) -> None:
+    def __init__(self, decoder: Decoder, latents: str = "float32", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.decoder = decoder
+        self.input_dtype = latents
 
     def _build_parts(self, shape: Shape) -> None:
         if not self.decoder.built:
             self.decoder.build(shape)
 
     def call(self, latents: Any) -> Any:
-        x_hat, _ = self.decoder(latents, training=False)
+        x_hat, _ = self.decoder(ops.cast(latents, "float32"), training=False)
         return to_uint8(x_hat)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "decoder": keras.saving.serialize_keras_object(self.decoder)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "DeployedDecoder":
-        return cls(**_revived(config, custom_objects))
+        return {
+            "name": self.name,
+            "decoder": _stored(self.decoder),
+            "latents": self.input_dtype,
+        }
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -117,15 +145,14 @@ class DeployedAutoencoder(Deployed):
     """Pixels to regenerated pixels: uint8 (B, H, W, C) -> uint8 (B, H, W, C).
 
     Args:
-        encoder: the trained encoder.
-        decoder: the trained decoder.
+        encoder: pixels to latents.
+        decoder: latents to pixels.
     """
 
     input_name = "images"
-    input_dtype = "uint8"
     output_name = "regenerated"
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, **kwargs: Any) -> None:
+    def __init__(self, encoder: DeployedEncoder, decoder: DeployedDecoder, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         self.decoder = decoder
@@ -134,34 +161,21 @@ class DeployedAutoencoder(Deployed):
         if not self.encoder.built:
             self.encoder.build(shape)
         if not self.decoder.built:
-            self.decoder.build(self.encoder.output_shapes[-1])
+            self.decoder.build((None, *self.encoder.result_of(shape).shape[1:]))
 
     def call(self, images: Any) -> Any:
-        y, _ = self.encoder(images, training=False)
-        x_hat, _ = self.decoder(y, training=False)
-        return to_uint8(x_hat)
+        return self.decoder(self.encoder(images))
 
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "encoder": _stored(self.encoder),
+            "decoder": _stored(self.decoder),
         }
 
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> "DeployedAutoencoder":
-        return cls(**_revived(config, custom_objects))
 
-
-def _revived(config: dict[str, Any], custom_objects: Any) -> dict[str, Any]:
-    return {
-        key: keras.saving.deserialize_keras_object(value, custom_objects)
-        if key in ("encoder", "decoder")
-        else value
-        for key, value in config.items()
-    }
+def _stored(part: Any) -> Any:
+    return None if part is None else keras.saving.serialize_keras_object(part)
 
 
 def deployed_parts(
@@ -169,15 +183,23 @@ def deployed_parts(
 ) -> tuple[DeployedEncoder, DeployedDecoder, DeployedAutoencoder]:
     """Encoder, decoder and both, ready to be exported.
 
+    With an entropy model, the encoder gives the quantized latents: whole numbers as int32, or, on a
+    grid that moves with means that only the entropy model knows, float32.
+
     Args:
         generator: built.
         image_shape: (H, W, C) to serve; None where the generator was built for any size.
     """
-    encoder = DeployedEncoder(generator.encoder, name="deployed_encoder")
+    entropy_model = generator.entropy_model
+    whole = isinstance(entropy_model, FactorizedPrior | ScaleHyperprior)
+    latents = "int32" if whole else "float32"
+    encoder = DeployedEncoder(
+        generator.encoder, None if whole else entropy_model, latents, name="deployed_encoder"
+    )
     encoder.build((None, *image_shape))
-    decoder = DeployedDecoder(generator.decoder, name="deployed_decoder")
+    decoder = DeployedDecoder(generator.decoder, latents, name="deployed_decoder")
     decoder.build((None, *encoder.result_of(encoder.served_shape).shape[1:]))
-    both = DeployedAutoencoder(generator.encoder, generator.decoder, name="deployed_autoencoder")
+    both = DeployedAutoencoder(encoder, decoder, name="deployed_autoencoder")
     both.build((None, *image_shape))
     return encoder, decoder, both
 

@@ -14,6 +14,10 @@ from architectures.quantization import MODES, QuantizationMode, quantize
 PACKAGE = "codecsmith"
 
 
+class EntropyModelError(ValueError):
+    """An entropy model that does not fit the latents or its hyper coders."""
+
+
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class DeepFactorized(keras.layers.Layer):
     """One flexible univariate density a channel, as a cumulative made of small monotone networks.
@@ -44,7 +48,7 @@ class DeepFactorized(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = input_shape[-1]
         if channels is None:
-            raise ValueError("the density needs to know the number of channels")
+            raise EntropyModelError("the density needs to know the number of channels")
         widths = (1, *self.filters, 1)
         scale = self.init_scale ** (1.0 / (len(self.filters) + 1))
         self.matrices, self.biases, self.factors = [], [], []
@@ -108,10 +112,6 @@ class DeepFactorized(keras.layers.Layer):
             "filters": list(self.filters),
             "init_scale": self.init_scale,
         }
-
-
-class EntropyModelError(ValueError):
-    """An entropy model that does not fit the latents or its hyper coders."""
 
 
 class EntropyModel(keras.layers.Layer):

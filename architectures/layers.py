@@ -144,7 +144,7 @@ class Residual(keras.layers.Layer):
         y = x
         for layer in self.branch:
             y = layer(y)
-        return x + y
+        return x + ops.cast(y, x.dtype)  # a layer inside may have a dtype of its own
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         shape = tuple(input_shape)

@@ -107,11 +107,12 @@ def pipeline(session: "Session") -> Callable[[], float]:
     log = RunLog(
         session.spec, session.folder, session.log_dir, session.progress, session.samples, clock
     )
-    callbacks = session.callbacks(log, clock, feed, StopSignals())
+    timer = _timer()
+    callbacks = [*session.callbacks(log, clock, feed, StopSignals()), timer]
 
     def run() -> float:
         session.fit_to(session.progress.epoch + 1, callbacks)
-        return clock.figures["time/images_per_second"]
+        return session.spec.training.batch_size / timer.step_seconds
 
     return run
 
@@ -119,12 +120,11 @@ def pipeline(session: "Session") -> Callable[[], float]:
 def input_only(session: "Session") -> Callable[[], float]:
     """The loader's batches, no callbacks, no validation."""
     feed = session.feeds["train"]
-    data = feed.keras_input()
+    data, timer = feed.keras_input(), _timer()
 
     def run() -> float:
-        begin = time.perf_counter()
-        session.compressor.fit(data, verbose=0, shuffle=False)
-        return feed.loader.images / (time.perf_counter() - begin)
+        session.compressor.fit(data, verbose=0, shuffle=False, callbacks=[timer])
+        return session.spec.training.batch_size / timer.step_seconds
 
     return run
 
@@ -176,12 +176,30 @@ def _repeated(model: Any, batch: Any, steps: int) -> Callable[[], float]:
     else:
         data = _Constant(keras, batch, steps)
 
+    timer = _timer()
+
     def run() -> float:
-        begin = time.perf_counter()
-        model.fit(data, verbose=0, shuffle=False)
-        return steps * len(batch) / (time.perf_counter() - begin)
+        model.fit(data, verbose=0, shuffle=False, callbacks=[timer])
+        return len(batch) / timer.step_seconds
 
     return run
+
+
+def _timer() -> Any:
+    """A callback that times the steps of an epoch after its first: `step_seconds`."""
+    import keras
+
+    class Timer(keras.callbacks.Callback):
+        step_seconds = 0.0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            now = time.perf_counter()
+            if batch == 0:
+                self._first = now
+            else:
+                self.step_seconds = (now - self._first) / batch
+
+    return Timer()
 
 
 def _Constant(keras: Any, batch: Any, steps: int) -> Any:  # noqa: N802 - makes an instance of one

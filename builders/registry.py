@@ -33,9 +33,13 @@ class Registry:
                 fragment = component.arguments[key].fragment
                 # What is inside a layer of a dtype of its own computes in that, too.
                 ready[key] = self._argument(item, fragment, {**more, **_dtype(arguments)})
+        # Keras tells the layers inside when the attribute changes, not when it is constructed so.
+        frozen = kind == "layer" and ready.get("trainable") is False
+        if frozen:
+            del ready["trainable"]
         made = self._class(kind, component.alias_of or component.name)(**ready)
-        if kind == "layer" and not ready.get("trainable", True):
-            made.trainable = False  # Keras' constructors do not tell the layers inside
+        if frozen:
+            made.trainable = False
         return made
 
     def _class(self, kind: str, name: str) -> Any:

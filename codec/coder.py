@@ -7,12 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from codec.entropy_coder import CheckedDecoder, Encoder, EntropyCoder, Int32Array
 from codec.errors import NicStreamError
+from codec.escapes import SIDE_AND_CLASS_BITS, exponent_of, read_escapes, write_escapes
 from codec.frequencies import PRECISION
 from codec.tables import TableSet
-
-SIDE_AND_CLASS_BITS = 6
-LOW_BITS = 16
-"""Bits of an escaped value that are coded at once; the rest, up to 15, follows."""
 
 
 class SymbolCoder:
@@ -34,15 +31,14 @@ class SymbolCoder:
     """
 
     def __init__(self, tables: TableSet, coder: EntropyCoder | None = None) -> None:
-        if coder is None:
-            from codec.range_constriction import ConstrictionCoder
-
-            coder = ConstrictionCoder()
         self.tables = tables
-        self.entropy_coder = coder
+        self.entropy_coder = _chosen(coder)
         self._models: list[Any] = [None] * len(tables)
         self._lows = tables.lows.tolist()
         self._lengths = tables.lengths.tolist()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.tables, self.entropy_coder)  # the models are made again
 
     def encode(self, symbols: ArrayLike, table_index: ArrayLike) -> bytes:
         """Codes one array as a stream of its own.
@@ -87,12 +83,12 @@ class SymbolCoder:
         values, index = _checked(symbols, table_index, len(self.tables))
         lows = self.tables.lows[index].astype(np.int64)
         lengths = self.tables.lengths[index].astype(np.int64)
-        local = values - lows
+        local = values.astype(np.int64) - lows
         inside = (local >= 0) & (local < lengths)
         entry = self.tables.offsets[index] + np.where(inside, local, lengths)
         bits = PRECISION - np.log2(self.tables.frequencies[entry].astype(np.float64))
         distance = np.where(local < 0, -local, local - lengths + 1)[~inside]
-        escaped = SIDE_AND_CLASS_BITS + _exponent(distance)
+        escaped = SIDE_AND_CLASS_BITS + exponent_of(distance)
         return float(bits.sum() + escaped.sum())
 
     def _model(self, index: int) -> Any:
@@ -104,7 +100,7 @@ class SymbolCoder:
     def _write(self, encoder: Encoder, symbols: ArrayLike, table_index: ArrayLike) -> None:
         values, index = _checked(symbols, table_index, len(self.tables))
         order, runs = _grouped(index, len(self.tables))
-        grouped = values.astype(np.int32, copy=False)[order]
+        grouped = values[order]
         distances = []
         for table, start, end in runs:
             low, length = self._lows[table], self._lengths[table]
@@ -116,7 +112,7 @@ class SymbolCoder:
                 outside = grouped[start:end][indices == length].astype(np.int64)
                 distances.append(np.where(outside < low, outside - low, outside - low - length + 1))
         if distances:
-            _write_escapes(encoder, np.concatenate(distances))
+            write_escapes(encoder, np.concatenate(distances))
 
     def _read(self, decoder: CheckedDecoder, table_index: ArrayLike) -> Int32Array:
         index = _checked_index(table_index, len(self.tables))
@@ -141,7 +137,7 @@ class SymbolCoder:
         values: Int32Array,
         escapes: list[tuple[int, NDArray[np.int64]]],
     ) -> None:
-        distance = _read_escapes(decoder, sum(places.size for _, places in escapes))
+        distance = read_escapes(decoder, sum(places.size for _, places in escapes))
         places = np.concatenate([p for _, p in escapes])
         sizes = [p.size for _, p in escapes]
         low = np.repeat([self._lows[t] for t, _ in escapes], sizes)
@@ -160,14 +156,16 @@ class StreamWriter:
     """
 
     def __init__(self, coder: EntropyCoder | None = None) -> None:
-        if coder is None:
-            from codec.range_constriction import ConstrictionCoder
-
-            coder = ConstrictionCoder()
-        self._encoder = coder.encoder()
+        self._coder = _chosen(coder)
+        self._encoder = self._coder.encoder()
 
     def write(self, coder: SymbolCoder, symbols: ArrayLike, table_index: ArrayLike) -> None:
-        """Appends an array; see `SymbolCoder.encode`. `coder` uses the writer's entropy coder."""
+        """Appends an array; see `SymbolCoder.encode`.
+
+        Raises:
+            ValueError: as there, or `coder` has another entropy coder than the writer.
+        """
+        _check_same(coder.entropy_coder, self._coder)
         coder._write(self._encoder, symbols, table_index)
 
     def finish(self) -> bytes:
@@ -184,11 +182,8 @@ class StreamReader:
     """
 
     def __init__(self, data: bytes, coder: EntropyCoder | None = None) -> None:
-        if coder is None:
-            from codec.range_constriction import ConstrictionCoder
-
-            coder = ConstrictionCoder()
-        self._decoder = CheckedDecoder(coder, data)
+        self._coder = _chosen(coder)
+        self._decoder = CheckedDecoder(self._coder, data)
 
     def read(self, coder: SymbolCoder, table_index: ArrayLike) -> Int32Array:
         """Returns the next array; see `SymbolCoder.decode`.
@@ -196,6 +191,7 @@ class StreamReader:
         Damage may show in `finish` only: use nothing that was read before that, except to find
         what to read next.
         """
+        _check_same(coder.entropy_coder, self._coder)
         return coder._read(self._decoder, table_index)
 
     def finish(self) -> None:
@@ -207,10 +203,23 @@ class StreamReader:
         self._decoder.finish()
 
 
+def _chosen(coder: EntropyCoder | None) -> EntropyCoder:
+    if coder is None:
+        from codec.range_constriction import ConstrictionCoder
+
+        return ConstrictionCoder()
+    return coder
+
+
+def _check_same(first: EntropyCoder, second: EntropyCoder) -> None:
+    if type(first) is not type(second):
+        raise ValueError(f"{type(first).__name__} in a stream of {type(second).__name__}")
+
+
 def _checked(
     symbols: ArrayLike, table_index: ArrayLike, tables: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Flat symbols and indices; the symbols are known to fit int32."""
+) -> tuple[Int32Array, NDArray[Any]]:
+    """Flat symbols and indices, known to be in range."""
     values = np.asarray(symbols)
     index = _checked_index(table_index, tables)
     if values.shape != index.shape:
@@ -221,10 +230,10 @@ def _checked(
             raise ValueError(f"symbols are integers, not {values.dtype}")
         if values.min() < limits.min or values.max() > limits.max:
             raise ValueError("symbols are integers that fit 32 bits")
-    return values.ravel(), index.ravel()
+    return values.ravel().astype(np.int32, copy=False), index.ravel()
 
 
-def _checked_index(table_index: ArrayLike, tables: int) -> NDArray[np.int64]:
+def _checked_index(table_index: ArrayLike, tables: int) -> NDArray[Any]:
     index = np.asarray(table_index)
     if index.size:
         if index.dtype.kind not in "iu":
@@ -237,7 +246,7 @@ def _checked_index(table_index: ArrayLike, tables: int) -> NDArray[np.int64]:
 
 
 def _grouped(
-    index: NDArray[np.int64], tables: int
+    index: NDArray[Any], tables: int
 ) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
     """Stable order by table, and (table, start, end) of each table's run in it."""
     place_bits = max(index.size - 1, 0).bit_length()
@@ -256,40 +265,3 @@ def _grouped(
     used = np.flatnonzero(np.diff(ends, prepend=0))
     bounds = [0, *ends[used].tolist()]
     return order, list(zip(used.tolist(), bounds[:-1], bounds[1:], strict=True))
-
-
-def _exponent(magnitude: NDArray[np.int64]) -> NDArray[np.int32]:
-    """floor(log2(magnitude)) of integers from 1 to 2**32 - 1."""
-    return (np.frexp(magnitude.astype(np.float64))[1] - 1).astype(np.int32)
-
-
-def _write_escapes(encoder: Encoder, distances: NDArray[np.int64]) -> None:
-    """Codes distances from a table's range: negative below it, positive above, never 0.
-
-    With k = floor(log2(|distance|)): first for each 2 * k + (1 if above) in 6 bits, then for each
-    the k bits of |distance| under its leading one: the low 16, then the others.
-    """
-    magnitude = np.abs(distances)
-    exponent = _exponent(magnitude)
-    head = 2 * exponent + (distances > 0)
-    encoder.encode_bits(head.astype(np.int32), np.full(head.size, SIDE_AND_CLASS_BITS, np.int32))
-    low, high = _part_widths(exponent)
-    rest = magnitude - (np.int64(1) << exponent)
-    encoder.encode_bits((rest & (1 << low) - 1)[low > 0].astype(np.int32), low[low > 0])
-    encoder.encode_bits((rest >> LOW_BITS)[high > 0].astype(np.int32), high[high > 0])
-
-
-def _read_escapes(decoder: CheckedDecoder, count: int) -> NDArray[np.int64]:
-    """Reads what `_write_escapes` wrote."""
-    head = decoder.decode_bits(np.full(count, SIDE_AND_CLASS_BITS, np.int32))
-    exponent = head >> 1
-    low, high = _part_widths(exponent)
-    magnitude = np.int64(1) << exponent.astype(np.int64)
-    magnitude[low > 0] += decoder.decode_bits(low[low > 0])
-    magnitude[high > 0] += decoder.decode_bits(high[high > 0]).astype(np.int64) << LOW_BITS
-    return np.where(head & 1, magnitude, -magnitude)
-
-
-def _part_widths(exponent: Int32Array) -> tuple[Int32Array, Int32Array]:
-    """Bits of the low and of the high part of a value under its leading one."""
-    return np.minimum(exponent, LOW_BITS), np.maximum(exponent - LOW_BITS, 0)

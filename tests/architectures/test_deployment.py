@@ -8,7 +8,6 @@ from keras import layers
 from architectures.autoencoder import Decoder, Encoder, Generator
 from architectures.deployment import (
     SIZE_ERRORS,
-    DeployedAutoencoder,
     DeployedDecoder,
     DeployedEncoder,
     FreeUpSampling2D,
@@ -160,8 +159,7 @@ def test_shapes_are_followed_without_computing():
         Decoder([layers.Conv2D(16, 1), DepthToSpace(4)]),
     )
     generator.build((None, None, None, 1))
-    model = DeployedAutoencoder(generator.encoder, generator.decoder)
-    model.build((None, None, None, 1))
+    _, _, model = deployed_parts(generator, (None, None, 1))
     assert model.result_of((1, 40000, 40000, 1)).shape == (1, 40000, 40000, 1)
     with pytest.raises(SIZE_ERRORS):
         DeployedEncoder(generator.encoder).result_of((1, 42, 40, 1))

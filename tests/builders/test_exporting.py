@@ -21,11 +21,11 @@ from builders.export_check import WrongExportError, compare, probe_image
 from builders.export_formats import FORMATS
 from builders.export_info import SideRule, read_info
 from builders.export_runners import open_runner
-from builders.export_sizes import size_rules
+from builders.export_sizes import serve, size_rules
 from builders.export_targets import check_free, target_paths, written_whole
 from builders.export_writers import CannotConvertError, write_model
 from builders.exported_model import find_exported, open_exported
-from builders.exporting import export, report_lines, serve
+from builders.exporting import export, report_lines
 from builders.model_builder import ModelBuilder
 from builders.spec import parse_spec
 from builders.weights_choice import WeightsChoice
@@ -331,6 +331,72 @@ def test_the_comparison_knows_shape_dtype_value_and_nan():
     assert (found.largest, found.differing) == (1, 1.0)
     with pytest.raises(WrongExportError):
         compare(FakeRunner(pixels - np.uint8(2)), [x], [pixels])
+
+
+# --- entropy models ----------------------------------------------------------------------------
+
+HYPER = {
+    "hyper_encoder": {"layers": [{"Conv2D": {"filters": 2, "kernel_size": 2, "strides": 2}}]},
+    "hyper_decoder": {
+        "layers": [{"Conv2DTranspose": {"filters": 8, "kernel_size": 2, "strides": 2}}]
+    },
+}
+
+
+def rounding(tmp_path, entropy_model):
+    """A model whose latents are large enough to be rounded to many symbols."""
+    encode, decode = convolution(2, kernel=5)
+    tree = json.loads(spec_of(([encode], [decode]), [None, None, 3]).to_json())
+    generator = tree["model"]["layers"]["generator"]
+    generator["entropy_model"] = {entropy_model: {}}
+    if "Hyperprior" in entropy_model:
+        generator["layers"].update(HYPER)
+    spec = parse_spec(tree)
+    keras.utils.set_random_seed(0)
+    compressor = ModelBuilder(spec).build()
+    for weight in compressor.encoder.weights:
+        weight.assign(weight * 20.0)
+    for weight in compressor.decoder.weights:
+        weight.assign(weight * 0.05)
+    path = tmp_path / "best.weights.h5"
+    save_weights(compressor, spec, path, {})
+    return WeightsChoice(spec, path, None), compressor.generator
+
+
+@pytest.mark.parametrize("kind", ["onnx", "keras"])
+def test_whole_latents_are_exported_as_symbols(tmp_path, kind):
+    choice, generator = rounding(tmp_path, "FactorizedPrior")
+    done = export(choice, format_name=kind, save_path=str(tmp_path))
+    encoder, decoder = (open_runner(each.path) for each in done)
+    x = probe_image(16, 24, 3, 1)
+    outputs = generator(x, training=False)
+    symbols = encoder.run(x)
+    assert (symbols.dtype, encoder.output_dtype, decoder.input_dtype) == ("int32",) * 3
+    assert len(np.unique(symbols)) > 10
+    y = np.asarray(outputs["y"])
+    certain = np.abs(y - np.floor(y) - 0.5) > 1e-3  # the others may be rounded either way
+    np.testing.assert_array_equal(symbols[certain], np.rint(y[certain]))
+    pixels = np.rint(np.asarray(outputs["x_hat"]) * 255).astype(np.uint8)
+    assert_same(decoder.run(np.rint(y).astype(np.int32)), pixels)
+
+
+def test_latents_on_a_moving_grid_stay_float(tmp_path):
+    choice, generator = rounding(tmp_path, "MeanScaleHyperprior")
+    done = export(choice, format_name="onnx", save_path=str(tmp_path), size=(16, 24))
+    encoder, decoder = (open_runner(each.path) for each in done)
+    x = probe_image(16, 24, 3, 1)
+    y = generator(x, training=False)["y"]
+    y_hat, _ = generator.entropy_model(y, training=False)
+    got = encoder.run(x)
+    assert got.dtype == np.float32
+    assert np.abs(got - np.asarray(y)).max() > 0.1
+    off_grid = np.abs(got - np.asarray(y_hat)) > 1e-4
+    assert off_grid.mean() < 0.01
+    pixels = decoder.run(np.asarray(y_hat))
+    assert_same(pixels, np.rint(np.asarray(generator(x)["x_hat"]) * 255).astype(np.uint8))
+    # The hyper-latents halve the latents' size once more.
+    with pytest.raises(UserError, match="18,24: images of this size don't come back"):
+        serve(generator, choice.spec, (18, 24))
 
 
 # --- sizes ------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import contextlib
+import pickle
 import time
 
 import numpy as np
@@ -183,6 +184,10 @@ def test_the_layout_in_memory_and_the_type_do_not_matter():
     data = CODER.encode(symbols, index)
     assert CODER.encode(np.asfortranarray(symbols), np.asfortranarray(index)) == data
     assert CODER.encode(symbols.astype(">i2"), index.astype(np.uint16)) == data
+    for kind in (np.uint8, np.uint64, np.int64):
+        other = np.abs(symbols).astype(kind), index.astype(kind)
+        assert np.array_equal(CODER.decode(CODER.encode(*other), other[1]), other[0])
+        assert CODER.estimate_bits(*other) == CODER.estimate_bits(np.abs(symbols), index)
     assert np.array_equal(CODER.decode(data, np.asfortranarray(index)), symbols)
 
 
@@ -212,6 +217,18 @@ def test_several_arrays_in_one_stream():
     assert np.array_equal(reader.read(CODER, z_index), z)
     assert np.array_equal(reader.read(other, y_index), y)
     reader.finish()
+
+
+def test_coders_are_not_mixed_in_one_stream():
+    with pytest.raises(ValueError, match="ReferenceCoder in a stream of ConstrictionCoder"):
+        StreamWriter().write(REFERENCE, [0], [0])
+    with pytest.raises(ValueError, match="ConstrictionCoder in a stream of ReferenceCoder"):
+        StreamReader(b"", ReferenceCoder()).read(CODER, [0])
+
+
+def test_a_coder_can_be_sent_to_another_process():
+    data = CODER.encode([3], [1])
+    assert pickle.loads(pickle.dumps(CODER)).decode(data, [1]) == 3
 
 
 def test_a_stream_that_is_not_read_to_its_end_is_refused():
