@@ -10,4 +10,5 @@ def register_all() -> None:
     import architectures.losses
     import architectures.metrics
     import architectures.preprocessing
-    import architectures.rate  # noqa: F401
+    import architectures.rate
+    import architectures.spectral_normalization  # noqa: F401

@@ -416,13 +416,13 @@ def test_info_of_a_path_reads_the_header_only(tmp_path):
         read_info(path)
 
 
-def test_info_of_the_largest_header(tmp_path):
-    head = header(1 << 14, 1 << 14, tiling=Tiling(64))
-    file = NicFile(head, (b"",) * (1 << 16), alpha=b"a", icc_profile=b"i", exif=b"e")
+def test_info_of_a_long_header(tmp_path):
+    head = header(1 << 13, 1 << 13, tiling=Tiling(64))
+    file = NicFile(head, (b"",) * (1 << 14), alpha=b"a", icc_profile=b"i", exif=b"e")
     path = tmp_path / "a.nic"
     path.write_bytes(file.to_bytes())
     info = read_info(path)
-    assert info.header.tiles == 1 << 16
+    assert info.header.tiles == 1 << 14
     assert info.header_bytes <= MAX_HEADER_BYTES
     assert NicFile.from_bytes(path.read_bytes()) == file
 
