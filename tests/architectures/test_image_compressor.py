@@ -64,8 +64,7 @@ def values(network):
 def judged(kind="hinge", weight=0.1, seed=0, layers=None, **settings):
     keras.utils.set_random_seed(seed + 100)
     judge = Discriminator(layers or judge_layers())
-    model = compressor([MSE(), Adversarial(kind, weight=weight)], judge, seed, **settings)
-    return model
+    return compressor([MSE(), Adversarial(kind, weight=weight)], judge, seed, **settings)
 
 
 def step(network, x):

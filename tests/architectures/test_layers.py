@@ -120,7 +120,9 @@ def test_a_residual_keeps_the_shape() -> None:
     assert layer.compute_output_shape((None, None, 4, 3)) == (None, None, 4, 3)
     halved = Residual([keras.layers.Conv2D(3, 2, strides=2)])
     for call in (halved.compute_output_shape, lambda shape: halved(keras.KerasTensor(shape))):
-        with pytest.raises(ValueError, match=r"must keep the shape: \(4, 4, 3\) became \(2, 2, 3\)"):
+        with pytest.raises(
+            ValueError, match=r"must keep the shape: \(4, 4, 3\) became \(2, 2, 3\)"
+        ):
             call((None, 4, 4, 3))
 
 

@@ -191,14 +191,62 @@ NUMBERS = st.sampled_from(
     [0.0, -0.0, 0.5, 1.0, -1.5, 1e-320, 1e308, float("nan"), float("inf"), float("-inf")]
 )
 STRINGS = st.text(max_size=6) | st.sampled_from(
-    ["", "$", "$width", "$nothing", "$$", "\ud800", "\x1b[31m", "a\n", "x" * 5000, "Conv2D", "relu"]
-    + ["compressed_representation", "same", "__class__", "keras.layers>Lambda", "../../etc/passwd"]
-    + ["lambda x: x", "os.system", "he_normal", "L2", "float64", "Discriminator", "loss"]
+    [
+        "",
+        "$",
+        "$width",
+        "$nothing",
+        "$$",
+        "�",
+        "\x1b[31m",
+        "a\n",
+        "x" * 5000,
+        "Conv2D",
+        "relu",
+        "compressed_representation",
+        "same",
+        "__class__",
+        "keras.layers>Lambda",
+        "../../etc/passwd",
+        "lambda x: x",
+        "os.system",
+        "he_normal",
+        "L2",
+        "float64",
+        "Discriminator",
+        "loss",
+    ]
 )
 KEYS = st.sampled_from(
-    ["__class__", "class_name", "config", "module", "registered_name", "$schema", "$name", "a.b"]
-    + ["[0]", "", "\ud800", "\n", "x" * 3000, "name", "layers", "layer", "units", "Lambda", "model"]
-    + ["training", "loss", "discriminator", "weight", "dtype", "activation", "Residual", "params"]
+    [
+        "__class__",
+        "class_name",
+        "config",
+        "module",
+        "registered_name",
+        "$schema",
+        "$name",
+        "a.b",
+        "[0]",
+        "",
+        "�",
+        "\n",
+        "x" * 3000,
+        "name",
+        "layers",
+        "layer",
+        "units",
+        "Lambda",
+        "model",
+        "training",
+        "loss",
+        "discriminator",
+        "weight",
+        "dtype",
+        "activation",
+        "Residual",
+        "params",
+    ]
 ) | st.text(max_size=4)
 TRICKS = st.sampled_from(
     [
@@ -216,7 +264,9 @@ TRICKS = st.sampled_from(
 SCALARS = st.none() | st.booleans() | NUMBERS | STRINGS
 MILD = (
     st.integers(-1, 9)
-    | st.sampled_from([None, True, False, 0.5, 1e6, 70_000, "same", "valid", "relu", "a", "he_normal"])
+    | st.sampled_from(
+        [None, True, False, 0.5, 1e6, 70_000, "same", "valid", "relu", "a", "he_normal"]
+    )
     | st.lists(st.integers(0, 4), max_size=4)
 )
 """Values that often are in order."""

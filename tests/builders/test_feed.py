@@ -24,8 +24,7 @@ def seen(keras_input, epochs=1):
             batches.append([keras_input[i][0] for i in range(len(keras_input))])
             keras_input.on_epoch_end()
     else:
-        for _ in range(epochs):
-            batches.append([np.asarray(batch) for batch in keras_input])
+        batches.extend([np.asarray(batch) for batch in keras_input] for _ in range(epochs))
     return batches
 
 

@@ -78,7 +78,9 @@ def test_all_refused_values_come_at_once() -> None:
 def test_nesting_is_bounded_and_strings_do_not_nest() -> None:
     assert parse_json("[" * SPEC_MAX_DEPTH + "]" * SPEC_MAX_DEPTH, "x")
     (line,) = told("[" * (SPEC_MAX_DEPTH + 1))
-    assert line == f"line 1, column {SPEC_MAX_DEPTH + 1}: nested too deep; at most 64 levels are read"
+    assert (
+        line == f"line 1, column {SPEC_MAX_DEPTH + 1}: nested too deep; at most 64 levels are read"
+    )
     assert parse_json(json.dumps(["[" * 500, '"{' * 500]), "x")
 
 
@@ -109,7 +111,9 @@ def test_files(tmp_path: Path) -> None:
         read_json(path)
     with pytest.raises(UserError, match="is a folder; expected a JSON file"):
         read_json(tmp_path)
-    with pytest.raises(UserError, match=r'modl\.json: can\'t be read: No such .*did you mean "model'):
+    with pytest.raises(
+        UserError, match=r'modl\.json: can\'t be read: No such .*did you mean "model'
+    ):
         read_json(tmp_path / "modl.json")
     with pytest.raises(UserError, match="can't be read"):
         read_json(path / "below_a_file.json")
@@ -123,7 +127,7 @@ def test_trees_from_elsewhere_keep_to_the_same_rules() -> None:
     tree = {"a": [float("nan"), 10**400, "\ud800"], "b": {1: 2}, "c": {"d": object()}, "\udc00": 1}
     assert sorted(str(problem) for problem in tree_problems(tree)) == [
         "a[0]: found nan, expected a finite number",
-        f'a[1]: found 1{"0" * 56}..., which is too large',
+        f"a[1]: found 1{'0' * 56}..., which is too large",
         'a[2]: half a surrogate pair is no character: "\\ud800"',
         "b: found the key 1, expected a string",
         "c.d: found a object, expected what JSON has",

@@ -290,7 +290,9 @@ def test_alpha_is_refused_where_it_has_no_meaning(write: Any) -> None:
     with pytest.raises(UserError, match=r"--alpha weighs.*SSIML1.*its loss is L1, MSE"):
         with_flags(write(loss=[{"L1": {}}, {"MSE": {}}]), "--alpha=0.5")
     two = [{"SSIML1": {"name": "a"}}, {"SSIML1": {"name": "b"}}]
-    with pytest.raises(UserError, match=r"2 SSIML1 terms; name one: --set loss\[0\]\.SSIML1\.alpha"):
+    with pytest.raises(
+        UserError, match=r"2 SSIML1 terms; name one: --set loss\[0\]\.SSIML1\.alpha"
+    ):
         with_flags(write(loss=two), "--alpha=0.5")
 
 

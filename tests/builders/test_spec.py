@@ -174,7 +174,10 @@ def test_a_rule_keeps_silent_where_a_misspelling_may_be_its_cause() -> None:
     tree = rich()
     tree["loss"][3] = {"Adversaial": {}}
     encoder_of(tree)[4] = {"GausianLatent": {"units": 3}}
-    assert [line.split(": ")[1][:14] for line in problems(tree)] == ["unknown layer ", "unknown loss \""]
+    assert [line.split(": ")[1][:14] for line in problems(tree)] == [
+        "unknown layer ",
+        'unknown loss "',
+    ]
 
 
 def test_odd_keys_stay_on_one_line() -> None:
@@ -379,7 +382,11 @@ def test_a_spec_does_not_change_with_what_it_was_made_from() -> None:
 def test_the_digest_covers_what_weights_depend_on_and_no_more() -> None:
     digest = parse_spec(tiny()).architecture_digest()
     same = [{"training.epochs": 3}, {"loss": [{"MSE": {}}]}, {"dataset.flip": True}]
-    other = [{f"{LAYER}.filters": 3}, {"training.latent_dims": 4}, {"preprocessing": [{"Rescale": {}}]}]
+    other = [
+        {f"{LAYER}.filters": 3},
+        {"training.latent_dims": 4},
+        {"preprocessing": [{"Rescale": {}}]},
+    ]
     for changes in same:
         assert parse_spec(tiny(), overrides=changes).architecture_digest() == digest
     for changes in other:

@@ -132,7 +132,9 @@ def test_warnings_of_the_spec_are_passed_on() -> None:
 
 def test_the_text() -> None:
     spec = parse_spec(tiny(params={"spare": 1}))
-    assert "\n".join(summary_lines(spec, summarize(spec, ModelBuilder(spec).build()))) == """\
+    assert (
+        "\n".join(summary_lines(spec, summarize(spec, ModelBuilder(spec).build())))
+        == """\
          layer                      class            output  parameters  MACs
 -----------------------------------------------------------------------------
 encoder  conv2d_0                   Conv2D           4x4x2           20   288
@@ -148,6 +150,7 @@ ratio        5.33 : 1
 parameters   266 (0.00 MiB)
 MACs         768 an image through encoder and decoder, 12 a pixel
 warning      params.spare is used nowhere: no value is "$spare\""""
+    )
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)

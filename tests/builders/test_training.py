@@ -158,8 +158,8 @@ def test_a_pair_of_networks_learns_and_goes_on_to_the_same_end(workdir, tiny, st
             getattr(whole.compressor, network).trainable_variables,
             strict=True,
         )
-        for a, b in pairs:
-            a, b = (keras.ops.convert_to_numpy(each.value) for each in (a, b))
+        for pair in pairs:
+            a, b = (keras.ops.convert_to_numpy(each.value) for each in pair)
             assert not np.array_equal(a, b)
     stop_at(1, 1)
     cut = train(tiny(PAIR), quiet())

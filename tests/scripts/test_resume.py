@@ -182,7 +182,7 @@ def test_a_resume_that_asks_for_another_run_is_refused(started):
     tree = json.loads((started / "tiny.json").read_text())
     tree["model"]["name"] = "Other"
     (started / "other.json").write_text(json.dumps(tree))
-    with pytest.raises(UserError, match='model.name: "Other" here, "Tiny" there'):
+    with pytest.raises(UserError, match=r'model\.name: "Other" here, "Tiny" there'):
         in_this_process("--resume", "--run_dir", "run", "--model", "other.json", "--seed", "3")
     assert (started / "run" / "spec.json").read_text() == before
 

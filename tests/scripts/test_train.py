@@ -71,8 +71,8 @@ def test_help_names_every_flag_with_its_default(capsys):
     for flag in FLAGS:
         assert f"{flag} " in text
     assert "None" not in text and "[]" not in text
-    from builders.spec import parse_spec
     from builders.json_reader import read_json
+    from builders.spec import parse_spec
 
     root = Path(train.__file__).parent
     spec = parse_spec(read_json(root / train.DEFAULT_MODEL)).resolved()
@@ -138,7 +138,7 @@ def test_a_wrong_flag_takes_one_line(command, workdir, flags, message):
         (["--latent_dims", "9"], "training.latent_dims: 9 has no effect"),
         (["--set", "training"], '--set: found "training", expected PATH=VALUE'),
         (["--set", "training.epoch=3"], 'unknown key "epoch"; did you mean "epochs"?'),
-        (["--dataset", "digit"], 'did you mean digits?'),
+        (["--dataset", "digit"], "did you mean digits?"),
         (["--dataset", "../nowhere/at/all"], "no such folder or video"),
         (["--tfds", "true", "--dataset", "minst"], "minst"),
         (["--run_dir", "tiny.json"], "--run_dir tiny.json: can't be written: Not a directory"),
@@ -160,7 +160,7 @@ def test_a_wrong_flag_takes_one_line(command, workdir, flags, message):
     ],
 )
 def test_a_users_mistake_takes_status_2_and_leaves_nothing(command, workdir, flags, message):
-    status, out, err = command(*flags)
+    status, _out, err = command(*flags)
     assert status == 2
     assert message in err and err.startswith("train.py: ")
     assert left_behind(workdir) == []
@@ -238,7 +238,9 @@ def test_a_dry_run_prints_the_model_and_writes_nothing(command, workdir):
 def test_every_flag_does_what_it_says(command, workdir, tiny_tree):
     tree = tiny_tree()
     coders = tree["model"]["layers"]["generator"]["layers"]
-    coders["encoder"]["layers"][-1] = {"Dense": {"units": None, "name": "compressed_representation"}}
+    coders["encoder"]["layers"][-1] = {
+        "Dense": {"units": None, "name": "compressed_representation"}
+    }
     tree["loss"] = [{"SSIML1": {"filter_size": 3}}]
     tree["training"]["optimizer"] = {"Adam": {"beta_1": 0.8}}
     (workdir / "other.json").write_text(json.dumps(tree))
@@ -298,7 +300,7 @@ def checkpoint(finished):
 @pytest.mark.parametrize("form", ["path", "checkpoints", "best"])
 def test_a_run_starts_from_weights_however_they_are_named(command, checkpoint, form):
     # Refused for its spec, so it was found; nothing is trained.
-    status, out, err = command(
+    status, _out, err = command(
         "--load_from_ckpt_path", str(getattr(checkpoint, form)), "--set", f"{DENSE}.units=12"
     )
     assert status == 2
@@ -362,7 +364,7 @@ def extensions(workdir, monkeypatch):
 def test_a_loss_and_a_metric_of_ones_own(command, extensions, workdir):
     (extensions / "mine.py").write_text(CHARBONNIER)
     (extensions / "_notes.py").write_text("raise RuntimeError('not to be imported')")
-    status, out, err = command(
+    status, _out, err = command(
         *("--set", 'loss=[{"Charbonnier": {"weight": 2}}]'),
         *("--set", 'training.metrics=[{"WorstPixel": {}}]', "--epochs", "1"),
     )
@@ -391,7 +393,7 @@ def test_without_its_module_a_class_is_unknown(command):
 )
 def test_an_extension_that_breaks_takes_one_line(command, extensions, workdir, code, message):
     (extensions / "mine.py").write_text(code)
-    status, out, err = command("--epochs", "1")
+    status, _out, err = command("--epochs", "1")
     assert status == 2
     assert err.startswith(f"train.py: extensions/mine.py: {message}")
     assert err.count("\n") == 1
