@@ -181,12 +181,12 @@ def load_catalog() -> Catalog:
     catalog = Catalog(kinds)
     if "keras" in sys.modules:
         # Only then can anything be registered; importing Keras here would cost seconds.
-        for kind, component in _live_components():
-            catalog.kinds[kind].setdefault(component.name, component)
+        for kind, component in _live_components(catalog):
+            catalog.kinds[kind][component.name] = component
     return catalog
 
 
-def _live_components() -> Iterator[tuple[str, Component]]:
+def _live_components(known: Catalog) -> Iterator[tuple[str, Component]]:
     from builders.signatures import registered_components
 
-    return registered_components()
+    return registered_components(known)

@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_origin
 import keras
 
 from builders.argument_kinds import BY_NAME, Fragment, enum, fragment_for
-from builders.catalog import Argument, Component
+from builders.catalog import Argument, Catalog, Component
 from builders.errors import UserError
 
 KERAS_LAYERS: Final = (
@@ -215,13 +215,15 @@ def registered_classes() -> Iterator[tuple[str, str, type]]:
                 break
 
 
-def registered_components() -> Iterator[tuple[str, Component]]:
-    """Catalog components of the registered classes.
+def registered_components(known: Catalog | None = None) -> Iterator[tuple[str, Component]]:
+    """Catalog components of the registered classes, but for those that are known already.
 
     Raises:
         UserError: the default of an argument has no JSON form.
     """
     for kind, name, cls in registered_classes():
+        if known is not None and name in known.components(kind):
+            continue
         try:
             yield kind, _own_component(kind, name, cls)
         except TypeError as error:

@@ -210,16 +210,18 @@ def _read_info(data: bytes) -> FileInfo:
     reader = ByteReader(data)
     header = Header.read(reader)
     sections: list[Section] = []
+    kinds = {int(kind): kind for kind in SectionKind}
+    most_sections = header.tiles + len(kinds)
     more = True
     while more:
         entry = reader.varint("the list of sections")
         more = bool(entry & MORE_BIT)
         kind, length = entry >> KIND_SHIFT & KIND_MASK, entry >> LENGTH_SHIFT
-        if kind > max(SectionKind):
+        if kind not in kinds:
             raise NicFieldError(f"there is no section of kind {kind}")
-        sections.append(Section(SectionKind(kind), length))
-        if len(sections) > header.tiles + len(SectionKind):
-            raise NicFieldError(f"more than {len(sections) - 1} sections")
+        sections.append(Section(kinds[kind], length))
+        if len(sections) > most_sections:
+            raise NicFieldError(f"more than {most_sections} sections")
     _check_sections(header, tuple(sections))
     info = FileInfo(header, tuple(sections), reader.position)
     if info.file_bytes < least_file_bytes(header):

@@ -22,10 +22,9 @@ PAIR = {
     "model.layers.discriminator": {
         "layers": [
             {"Flatten": {}},
-            {"SpectralNormalization": {"layer": {"Dense": {"units": 8}}}},
+            {"SpectralNormalization": {"layer": {"Dense": {"units": 4}}}},
             {"BatchNormalization": {}},
             {"Dropout": {"rate": 0.3}},
-            {"LeakyReLU": {}},
             {"Dense": {"units": 1}},
         ],
     },
@@ -90,11 +89,6 @@ def test_ten_lines_of_python_train_without_a_word_and_repeat_the_run(
     folder = run.choice.folder
     assert folder.path.parent == Path("runs") and folder.path.name.startswith("Tiny-")
     assert run.choice.weights == folder.best and folder.best.is_file()
-
-
-def test_another_seed_gives_another_curve(workdir, finished, tiny):
-    run = train(tiny({"training.seed": 1, "training.epochs": 1}), quiet())
-    assert curves(run)["loss"][0] != finished.history["loss"][0]
 
 
 def test_the_model_of_a_run_holds_its_best_weights(workdir, finished, tiny):
@@ -334,23 +328,23 @@ def test_averaged_weights_are_what_is_validated_and_kept(workdir, tiny, stop_at)
     assert curves(gone_on(cut)) == losses
 
 
-def test_start_from_other_weights(workdir, finished, tiny):
+def test_a_run_starts_from_other_weights(workdir, finished, tiny):
     still = {"training.optimizer": {"SGD": {"learning_rate": 1e-30}}, "training.epochs": 1}
     run = train(tiny(still), quiet(start_from=str(finished.folder.path)))
-    best = min(finished.history["val_loss"])
-    # Batch normalization's averages move even so.
-    assert curves(run)["val_loss"][0] == pytest.approx(best, rel=0.2)
-    other = train(tiny(still), quiet())
-    assert abs(curves(other)["val_loss"][0] - best) > 5 * abs(curves(run)["val_loss"][0] - best)
+    mine, theirs = (each.compressor.trainable_variables for each in (run, finished.run))
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(each.value) for each in (a, b)))
+    assert run.choice.folder.path != finished.folder.path
 
 
-def test_files_go_where_they_were_asked_to_also_after_a_resume(workdir, tiny, stop_at):
+def test_files_go_where_they_were_asked_to_also_after_a_resume(workdir, finished, tiny, stop_at):
     stop_at(0, 1)
     cut = train(
-        tiny({"training.epochs": 1}),
+        tiny({"training.epochs": 1, "training.seed": 1}),
         quiet(run_dir=Path("run"), log_dir=Path("logs"), checkpoint=Path("mine")),
     )
     run = gone_on(cut)
+    assert curves(run)["loss"][0] != finished.history["loss"][0]  # another seed, another curve
     folder = RunFolder(Path("run"))
     assert Path("mine/best.weights.h5").read_bytes() == folder.best.read_bytes()
     assert list(folder.tensorboard.iterdir()) == []
