@@ -161,7 +161,8 @@ def peer(spec: "Spec", steps: int) -> Callable[[], float]:
 
     model = Plain()
     model.build((None, *spec.input_shape))
-    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    # Without XLA, which takes twice as long for the convolutions inside `tf.image.ssim`.
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
     loader = open_splits(spec).loader("train", spec.training.batch_size, training=True)
     return _repeated(model, next(iter(loader.batches(0))), steps)
 

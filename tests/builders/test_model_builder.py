@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+import train
 from builders import model_builder, size_guard
 from builders.model_builder import ModelBuilder, latent_shape, nominal_shape
 from builders.problems import SpecError
@@ -359,6 +360,21 @@ def test_a_discriminator_without_weights() -> None:
     assert problems(rich(), {"discriminator.layers": layers}) == [
         "model.layers.discriminator: no layer has weights to train"
     ]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_model_that_does_not_fit_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = [
+        f"--model={MODELS / 'model.json'}",
+        f"--set={DECODER}[1].Reshape.target_shape=[7, 7, 7]",
+        f"--dry_run={dry_run}",
+    ]
+    with pytest.raises(SpecError, match=r"layers\[1\]\.Reshape: does not fit its input 3920"):
+        train.main(argv)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- nothing large is made ----------------------------------------------------------------------
