@@ -239,6 +239,8 @@ class FreeUpSampling2D(keras.layers.UpSampling2D):
     nearest pixel, and then it loses the number of channels, which LiteRT's convolution needs.
     """
 
+    in_spec = False  # a spec says UpSampling2D; this stands in for it in exports
+
     def call(self, inputs: Any) -> Any:
         if self.data_format != "channels_last" or None not in tuple(inputs.shape[1:3]):
             return super().call(inputs)

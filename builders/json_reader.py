@@ -4,11 +4,12 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from builders.errors import UserError
-from builders.problems import Problem, SpecError, join, near_miss, shown
+from builders.problems import MOST_PROBLEMS, Problem, SpecError, join, near_miss, shown
 from constants.defaults import SPEC_MAX_BYTES, SPEC_MAX_DEPTH
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
@@ -58,7 +59,10 @@ def parse_json(text: str, source: str) -> Any:
         words = _WORDS.get(error.msg.rstrip(": "), f"{error.msg[:1].lower()}{error.msg[1:]}")
         message = f"{words}{_hint(text, error.pos)}"
         raise SpecError([Problem("", f"{_place(text, error.pos)}: {message}")], source) from None
-    refused = [Problem("", f"{_place(text, at)}: {message}") for at, message in _refused(text)]
+    refused = [
+        Problem("", f"{_place(text, at)}: {message}")
+        for at, message in islice(_refused(text), MOST_PROBLEMS)
+    ]
     if refused:
         raise SpecError(refused, source)
     return tree

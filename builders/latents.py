@@ -1,5 +1,6 @@
 """The latent layer: where `"units": null` takes `--latent_dims`; a null anywhere else is wrong."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,9 +64,9 @@ def _latent_dims(tree: Tree) -> int:
 
 def _layers(tree: Tree) -> Iterator[tuple[str, str, Tree]]:
     """(path, name, arguments) of every well-formed layer, those inside others included."""
-    todo = [(path, value) for kind, path, value in components(tree) if kind == "layer"]
+    todo = deque((path, value) for kind, path, value in components(tree) if kind == "layer")
     while todo:
-        path, value = todo.pop(0)
+        path, value = todo.popleft()
         if not isinstance(value, dict) or len(value) != 1:
             continue
         ((name, arguments),) = value.items()

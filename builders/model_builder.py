@@ -48,7 +48,7 @@ class ModelBuilder:
         self.spec = spec
         self.precision = precision
         self._registry = Registry()
-        self._problems = ProblemList()
+        self._problems = ProblemList(spec.source)
 
     def build(self) -> ImageCompressor:
         """Makes and builds the model; its weights come from Keras' random state.
@@ -126,7 +126,7 @@ class ModelBuilder:
             self._create("optimizer", opponent, "training.discriminator_optimizer")
 
     def _raise(self) -> None:
-        self._problems.raise_if_any(self.spec.source)
+        self._problems.raise_if_any()
 
     def _entropy_model(self) -> EntropyModel | None:
         generator = self.spec.sections.model.layers.generator

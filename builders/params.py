@@ -36,7 +36,7 @@ def substitute_params(tree: dict[str, Any], problems: ProblemList) -> list[str]:
         name = value[1:]
         used.add(name)
         if name in broken:
-            problems.settled.add(path)
+            problems.settle(path)
             return None
         if name not in params:
             known = near_miss(name, params) or '; "params" has none'

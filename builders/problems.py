@@ -5,11 +5,16 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from builders.errors import UserError
 
+MOST_PROBLEMS = 100
+"""Problems after which a spec is read no further; nobody repairs more at a time."""
+
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$\-]+")
+_ITEM = re.compile(r"\[[0-9]+\]$")
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,14 @@ class Problem:
 
 
 class SpecError(UserError):
-    """A spec that can't be used; the message names every problem, one a line."""
+    """A spec that can't be used; the message names every problem, one a line, or the first many."""
 
     def __init__(self, problems: Iterable[Problem], source: str = "") -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(islice(problems, MOST_PROBLEMS))
         count = len(self.problems)
         head = f"{source or 'spec'}: {count} problem{'s' if count != 1 else ''}"
+        if count == MOST_PROBLEMS:
+            head += ", and maybe more behind them"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
 
 
@@ -38,29 +45,44 @@ class ProblemList:
     """Collects problems while a spec is read.
 
     Attributes:
+        source: where the spec was read from.
         items: what was noted.
         settled: paths of values that nothing can be said about: one slip, one message.
     """
 
+    source: str = ""
     items: list[Problem] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
 
     def add(self, path: str, message: str) -> None:
-        """Notes one problem at `path`, unless what stands there has been reported already."""
-        if path not in self.settled and not any(
-            each.startswith(f"{path}[") and each.endswith("]") for each in self.settled
-        ):
+        """Notes one problem at `path`, unless what stands there has been reported already.
+
+        Raises:
+            SpecError: that makes too many.
+        """
+        if path not in self.settled:
             self.items.append(Problem(path, message))
+            if len(self.items) == MOST_PROBLEMS:
+                self.raise_if_any()
 
-    def settle(self, path: str, message: str) -> None:
-        """Notes one problem at `path`, and that whatever else is found there comes from it."""
-        self.add(path, message)
+    def settle(self, path: str, message: str = "") -> None:
+        """Notes one problem at `path`, and that whatever else is found there comes from it.
+
+        A list holds what its items are: it is settled with the first of them.
+
+        Raises:
+            SpecError: that makes too many.
+        """
+        if message:
+            self.add(path, message)
         self.settled.add(path)
+        if _ITEM.search(path):
+            self.settled.add(path[: path.rindex("[")])
 
-    def raise_if_any(self, source: str = "") -> None:
+    def raise_if_any(self) -> None:
         """Raises SpecError with all that was noted."""
         if self.items:
-            raise SpecError(self.items, source)
+            raise SpecError(self.items, self.source)
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

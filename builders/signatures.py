@@ -197,11 +197,16 @@ def registered_kinds() -> dict[str, type]:
 
 
 def registered_classes() -> Iterator[tuple[str, str, type]]:
-    """(kind, name, class) of all that is registered with Keras and may stand in a spec."""
+    """(kind, name, class) of all that is registered with Keras and may stand in a spec.
+
+    Raises:
+        UserError: a user's class has the name of another, and a spec could not say which it means.
+    """
     import architectures
 
     architectures.register_all()
     kinds = registered_kinds()
+    taken = {("layer", name) for name in (*KERAS_LAYERS, *KERAS_ALIASES)}
     for key, cls in sorted(keras.saving.get_custom_objects().items()):
         if not inspect.isclass(cls) or getattr(cls, "in_spec", True) is False:
             continue
@@ -210,8 +215,16 @@ def registered_classes() -> Iterator[tuple[str, str, type]]:
         name = key.rsplit(">", 1)[-1]
         for kind, base in kinds.items():
             if issubclass(cls, base):
-                if cls is not base:
-                    yield kind, name, cls
+                if cls is base:
+                    break
+                ours = cls.__module__.startswith("architectures.")  # may improve on Keras' own
+                if (kind, name) in taken and not ours:
+                    raise UserError(
+                        f'{cls.__module__}.{cls.__name__}: there is another {kind} "{name}"; '
+                        "register one of them under another name"
+                    )
+                taken.add((kind, name))
+                yield kind, name, cls
                 break
 
 

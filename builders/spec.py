@@ -98,7 +98,7 @@ def load_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> Spec:
 
 def parse_spec(tree: Any, source: str = "spec", overrides: Mapping[str, Any] | None = None) -> Spec:
     """Checks and resolves a spec given as a JSON tree; see `load_spec`."""
-    problems = ProblemList()
+    problems = ProblemList(source)
     if not isinstance(tree, dict):
         message = f'found {shown(tree)}, expected an object: {{"model": {{...}}}}'
         raise SpecError([Problem("", message)], source)
@@ -112,7 +112,7 @@ def parse_spec(tree: Any, source: str = "spec", overrides: Mapping[str, Any] | N
         catalog.check(kind, value, path, problems.add)
     if sections is not None:
         warnings += check_spec(sections, problems)
-    problems.raise_if_any(source)
+    problems.raise_if_any()
     assert sections is not None
     resolved = _resolved(sections, catalog)
     return Spec(
@@ -125,17 +125,16 @@ def parse_spec(tree: Any, source: str = "spec", overrides: Mapping[str, Any] | N
 
 def _changed(tree: Tree, overrides: Mapping[str, Any], source: str) -> Tree:
     """A copy of the tree with values replaced; what is no JSON of bounded depth is refused."""
-    found = list(tree_problems(tree))
-    for path, value in overrides.items():
-        found.extend(tree_problems(value, path))
-    if found:
-        raise SpecError(found, source)
+    odd = ProblemList(source)
+    for path, value in (("", tree), *overrides.items()):
+        for problem in tree_problems(value, path):
+            odd.add(problem.path, problem.message)
+    odd.raise_if_any()
     tree = copy.deepcopy(tree)
     for path, value in overrides.items():
         set_value(tree, path, copy.deepcopy(value))
-    found = list(tree_problems(tree))  # a deep value at the end of a deep path
-    if found:
-        raise SpecError(found, source)
+    for problem in tree_problems(tree):  # a deep value at the end of a deep path
+        raise SpecError([problem], source)
     return tree
 
 

@@ -261,14 +261,26 @@ def test_paths_lead_through_nested_components() -> None:
     assert len(problems(CATALOG, "optimizer", schedule)) == 3
 
 
-def test_classes_of_ones_own_are_in_it_once_registered() -> None:
+@pytest.fixture
+def register() -> Iterator[Any]:
+    """Registers a class with Keras for one test."""
+    import keras
+
+    import architectures
+
+    architectures.register_all()  # what is imported later would be forgotten below
+    registered = keras.saving.get_custom_objects()
+    before = dict(registered)
+    yield keras.saving.register_keras_serializable(package="test_catalog")
+    registered.clear()
+    registered.update(before)
+
+
+def test_classes_of_ones_own_are_in_it_once_registered(register: Any) -> None:
     import keras
 
     from architectures.losses import ImageLoss
     from builders.errors import UserError
-
-    def register(cls: type) -> type:
-        return keras.saving.register_keras_serializable(package="test_catalog")(cls)
 
     class Shift(keras.layers.Layer):
         """Adds a number.
@@ -290,29 +302,33 @@ def test_classes_of_ones_own_are_in_it_once_registered() -> None:
         def compare(self, x: Any, x_hat: Any) -> Any:
             return x
 
-    registered = keras.saving.get_custom_objects()
-    before = dict(registered)
-    try:
-        register(Shift)
-        found = load_catalog().find("layer", "Shift")
-        assert found is not None
-        assert (found.summary, found.origin) == ("Adds a number.", __name__.split(".")[0])
-        assert found.arguments["by"].doc == "the number."
-        assert {"by", "table", "other", "odd", "sizes", "name", "dtype", "trainable"} == set(
-            found.arguments
-        )
-        good = {"by": 2, "table": {"a": 1.5}, "other": 5, "odd": {"x": []}, "sizes": [3, 4]}
-        assert problems(load_catalog(), "layer", {"Shift": good}) == []
-        assert problems(load_catalog(), "layer", {"Shift": {"by": "2", "sizes": [3]}}) == [
-            'at.Shift.by: found "2", expected a number',
-            "at.Shift.sizes: found [3], expected a list of 2 (an integer each)",
-        ]
-        Shift.__init__.__annotations__["by"] = "OnlyForTypeCheckers"
-        assert problems(load_catalog(), "layer", {"Shift": {"by": "x"}}) == []
-        register(Odd)
-        with pytest.raises(UserError, match=r"Odd: default 1j has no JSON form"):
-            load_catalog()
-    finally:
-        registered.clear()
-        registered.update(before)
     assert load_catalog().find("layer", "Shift") is None
+    register(Shift)
+    found = load_catalog().find("layer", "Shift")
+    assert found is not None
+    assert (found.summary, found.origin) == ("Adds a number.", __name__.split(".", maxsplit=1)[0])
+    assert found.arguments["by"].doc == "the number."
+    names = {"by", "table", "other", "odd", "sizes", "name", "dtype", "trainable"}
+    assert set(found.arguments) == names
+    good = {"by": 2, "table": {"a": 1.5}, "other": 5, "odd": {"x": []}, "sizes": [3, 4]}
+    assert problems(load_catalog(), "layer", {"Shift": good}) == []
+    assert problems(load_catalog(), "layer", {"Shift": {"by": "2", "sizes": [3]}}) == [
+        'at.Shift.by: found "2", expected a number',
+        "at.Shift.sizes: found [3], expected a list of 2 (an integer each)",
+    ]
+    Shift.__init__.__annotations__["by"] = "OnlyForTypeCheckers"
+    assert problems(load_catalog(), "layer", {"Shift": {"by": "x"}}) == []
+    register(Odd)
+    with pytest.raises(UserError, match=r"Odd: default 1j has no JSON form"):
+        load_catalog()
+
+
+@pytest.mark.parametrize("name", ["Conv2D", "MaxPool2D", "Residual"])
+def test_a_name_that_is_taken_is_refused(register: Any, name: str) -> None:
+    import keras
+
+    from builders.errors import UserError
+
+    register(type(name, (keras.layers.Layer,), {"__module__": "mine"}))
+    with pytest.raises(UserError, match=f'mine.{name}: there is another layer "{name}"; register'):
+        load_catalog()

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,30 @@ def test_half_characters_and_huge_numbers_in_a_tree() -> None:
     ]
     assert "which is too large" in problems(tiny(dataset={"name": 10**5000}))[0]
     assert "nested too deep" in problems(tiny(dataset=deep(100_000)))[0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"X": {}},
+        "$nothing",
+        {"Conv2D": {"filters": "$nothing", "kernel_size": ["$nothing"]}},
+        {"Dense": {"units": None}},
+        {"Flatten": {"name": "same"}},
+        {"a" * 20: 1, "b": 2},
+    ],
+    ids=str,
+)
+def test_thousands_of_slips_are_answered_quickly_and_briefly(broken: Any) -> None:
+    tree = tiny()
+    encoder_of(tree)[:1] = [broken] * (900_000 // len(json.dumps(broken)))  # a file of 1 MB
+    start = time.perf_counter()
+    with pytest.raises(SpecError) as error:
+        parse_spec(tree, "model.json")
+    assert time.perf_counter() - start < 30  # a step for each pair of slips would take hours
+    lines = str(error.value).splitlines()
+    assert lines[0] == "model.json: 100 problems, and maybe more behind them"
+    assert len(lines) == 101
 
 
 # --- nothing in a spec runs code ----------------------------------------------------------------
