@@ -6,9 +6,20 @@ from typing import Any
 
 import keras
 
-LAYER_ERRORS = (
+
+def _backend_errors() -> tuple[type[Exception], ...]:
+    """Errors of the backend that are none of Python's; JAX' are RuntimeErrors."""
+    if keras.backend.backend() != "tensorflow":
+        return ()
+    from tensorflow.errors import OpError
+
+    return (OpError,)
+
+
+LAYER_ERRORS: tuple[type[Exception], ...] = (
     *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
-    *(NotImplementedError, AssertionError),
+    *(RuntimeError, AssertionError),
+    *_backend_errors(),
 )
 """What Keras' layers raise at arguments or inputs they can't take."""
 

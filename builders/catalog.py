@@ -102,7 +102,8 @@ class _Check:
                 self.report(path, f"missing argument {shown(each)}")
         for each, item in arguments.items():
             if each not in found.arguments:
-                hint = near_miss(each, found.arguments) if found.arguments else "; it takes none"
+                hint = near_miss(each, found.arguments, most=24)
+                hint = hint if found.arguments else "; it takes none"
                 self.report(path, f"unknown argument {shown(each)}{hint}")
                 continue
             fragment = found.arguments[each].fragment

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -125,6 +126,9 @@ def choose_backend() -> str:
     if name == "tensorflow":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _import_quietly(name)
+        # Its Python side warns of "retracing": functions are told apart by address, and addresses
+        # come again, so the warning comes by chance and says nothing about a run.
+        logging.getLogger(name).setLevel(logging.ERROR)
     return name
 
 

@@ -203,4 +203,4 @@ def _siblings(path: Path) -> str:
         names = [entry.name for entry in path.parent.glob("*.json")]
     except (OSError, ValueError):
         return ""
-    return near_miss(path.name, names)
+    return near_miss(path.name, names, most=0)

@@ -85,8 +85,8 @@ class ProblemList:
             raise SpecError(self.items, self.source)
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """Returns '; did you mean "x"?' for the closest known name, or a short list of the known."""
+def near_miss(name: str, known: Iterable[str], most: int = 12) -> str:
+    """Returns '; did you mean "x"?' for the closest known name, or else a list of up to `most`."""
     candidates = sorted(set(known))
     lowered: dict[str, str] = {}
     for candidate in candidates:
@@ -95,7 +95,7 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name[:128].lower(), lowered, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {shown(lowered[close[0]])}?"
-    if candidates and len(candidates) <= 12:
+    if 0 < len(candidates) <= most:
         return "; known: " + ", ".join(shown(candidate) for candidate in candidates)
     return ""
 

@@ -53,15 +53,30 @@ def build_compressor(spec: Spec) -> tuple[ImageCompressor, ModelSummary, Precisi
     """The model of a spec in the precision it asks for, with its costs.
 
     The weights are a function of the spec's seed alone.
+
+    Raises:
+        UserError: the spec can't be built, or can't be trained as it stands.
     """
     make_repeatable(spec.training.seed)
     compressor = ModelBuilder(spec).build()
+    _check_regularizers(spec, compressor)
     summary = summarize(spec, compressor)
     precision = choose_precision(spec.training.precision, summary.macs)
     if precision.policy != "float32":
         make_repeatable(spec.training.seed)
         compressor = ModelBuilder(spec, precision.policy).build()
     return compressor, summary, precision
+
+
+def _check_regularizers(spec: Spec, compressor: ImageCompressor) -> None:
+    """Activities of a discriminator belong to two batches, and are not regularized."""
+    judge = compressor.discriminator
+    for index, layer in enumerate([] if judge is None else judge.stack):
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise UserError(
+                f"{spec.source}: model.layers.discriminator.layers[{index}].{type(layer).__name__}."
+                "activity_regularizer: has no effect in a discriminator; use kernel_regularizer"
+            )
 
 
 def make_repeatable(seed: int) -> None:

@@ -3,13 +3,21 @@
 import contextlib
 import copy
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# The default run tries the same examples every time, so that it tells of a change and not of luck;
+# HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Everything that draws random numbers while training, statistics that a batch changes, and a
 # learning rate that depends on the step: what a resume could lose.
@@ -53,6 +61,25 @@ TINY: dict[str, Any] = {
     },
     "dataset": {"max_images": 28},  # four steps an epoch, the last one short
 }
+
+
+OWN_PACKAGES = {"architectures", "builders"}
+
+
+def _registered() -> dict[str, Any]:
+    if "keras" not in sys.modules:
+        return {}
+    return sys.modules["keras"].saving.get_custom_objects()
+
+
+@pytest.fixture(autouse=True)
+def registered_by_a_test() -> Iterator[None]:
+    """Forgets the classes a test registers with Keras: a spec may use all that is registered."""
+    before = set(_registered())
+    yield
+    for key, cls in list(_registered().items()):
+        if key not in before and cls.__module__.split(".")[0] not in OWN_PACKAGES:
+            del _registered()[key]
 
 
 @pytest.fixture(scope="session")

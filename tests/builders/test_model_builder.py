@@ -136,6 +136,13 @@ def test_last_layers_compute_in_float32_and_others_as_asked() -> None:
     assert keras.backend.standardize_dtype(x_hat.dtype) == "float32"
 
 
+def test_what_only_the_backend_refuses_is_an_error_of_the_layer() -> None:
+    layer = {"Dense": {"units": 1, "dtype": "bfloat16", "kernel_initializer": {"Orthogonal": {}}}}
+    if keras.backend.backend() == "tensorflow":  # no QR decomposition in bfloat16
+        with pytest.raises(SpecError, match=r"layers\[0\]\.Dense: does not fit its input"):
+            build(tiny(), {f"{ENCODER}[0]": layer})
+
+
 def test_layers_inside_a_layer_compute_in_its_own_dtype() -> None:
     inner = {"Conv2D": {"filters": 1, "kernel_size": 1}}
     explicit = {"Conv2D": {"filters": 1, "kernel_size": 1, "dtype": "float32"}}

@@ -79,7 +79,7 @@ LAYER = f"{ENCODER}[0].Conv2D"
         ({f"{ENCODER}[1].Flatten": None}, f"{ENCODER}[1].Flatten: found null, expected an object of arguments"),
         ({f"{ENCODER}[1].Identity": {}}, f'{ENCODER}[1]: found {{"Flatten": {{}}, "Identity": {{}}}}, expected {{"Layer name": {{arguments}}}}'),
         ({LAYER: {"filters": 3}}, f'{LAYER}: missing argument "kernel_size"'),
-        ({f"{LAYER}.$odd": 3}, f'{LAYER}: unknown argument "$odd"'),
+        ({f"{ENCODER}[1].Flatten.$odd": 3}, f'{ENCODER}[1].Flatten: unknown argument "$odd"; known: "data_format", "dtype", "name", "trainable"'),
         ({f"{LAYER}.activation": "leakyrelu"}, f'{LAYER}.activation: unknown activation "leakyrelu"; did you mean "leaky_relu"?'),
         ({f"{LAYER}.activation": 3}, f"{LAYER}.activation: found 3, expected an activation or null"),
         ({f"{LAYER}.activation": ["relu"]}, f'{LAYER}.activation: found ["relu"], expected an activation or null'),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -328,6 +329,13 @@ def test_averaged_weights_are_what_is_validated_and_kept(workdir, tiny, stop_at)
     assert curves(gone_on(cut)) == losses
 
 
+def test_a_regularizer_without_effect_is_refused(tiny):
+    place = "model.layers.discriminator.layers[4].Dense.activity_regularizer"
+    assert PAIR["model.layers.discriminator"]["layers"][4] == {"Dense": {"units": 1}}
+    with pytest.raises(UserError, match=re.escape(f"{place}: has no effect in a discriminator")):
+        build_compressor(tiny({**PAIR, place: {"L2": {"l2": 0.1}}}))
+
+
 def test_a_run_starts_from_other_weights(workdir, finished, tiny):
     still = {"training.optimizer": {"SGD": {"learning_rate": 1e-30}}, "training.epochs": 1}
     run = train(tiny(still), quiet(start_from=str(finished.folder.path)))
@@ -344,6 +352,7 @@ def test_files_go_where_they_were_asked_to_also_after_a_resume(workdir, finished
         quiet(run_dir=Path("run"), log_dir=Path("logs"), checkpoint=Path("mine")),
     )
     run = gone_on(cut)
+    assert run.status == 0
     assert curves(run)["loss"][0] != finished.history["loss"][0]  # another seed, another curve
     folder = RunFolder(Path("run"))
     assert Path("mine/best.weights.h5").read_bytes() == folder.best.read_bytes()
