@@ -18,7 +18,7 @@ from builders.problems import near_miss
 from builders.resuming import resume_differences
 from builders.run_folder import UNFINISHED, RunFolder, write_atomically
 from builders.seals import is_sealed, seal
-from builders.spec import ARCHITECTURE_KEYS, Spec, difference
+from builders.spec import Spec, architecture, difference
 
 SPEC_ATTRIBUTE = "codecsmith_spec"
 INFO_ATTRIBUTE = "codecsmith_info"
@@ -44,14 +44,14 @@ def save_weights(
         path: ends in `.weights.h5`.
         info: epoch, validation loss; stored likewise.
     """
-    architecture = {key: spec.resolved()[key] for key in ARCHITECTURE_KEYS}
+    stored = architecture(spec.resolved())
 
     def write(target: Path) -> None:
         with _optimizer_aside(compressor):
             compressor.save_weights(target)
         with h5py.File(target, "r+") as file:
             # A dataset, not an attribute: HDF5 caps an attribute at 64 KiB.
-            file.create_dataset(SPEC_ATTRIBUTE, data=json.dumps(architecture))
+            file.create_dataset(SPEC_ATTRIBUTE, data=json.dumps(stored))
             file.create_dataset(INFO_ATTRIBUTE, data=json.dumps(dict(info)))
         seal(target)
 
@@ -129,8 +129,7 @@ def load_weights(compressor: ImageCompressor, spec: Spec, path: Path) -> None:
     is_sealed(path)  # before HDF5 looks at it
     theirs = stored_architecture(path)
     if theirs is not None:
-        resolved = spec.resolved()
-        mine = {key: resolved[key] for key in ARCHITECTURE_KEYS}
+        mine, theirs = architecture(spec.resolved()), architecture(theirs)
         _refuse(
             difference(mine, theirs), f"{path}: a checkpoint of another spec than {spec.source}:"
         )

@@ -74,6 +74,27 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
+        self._switches: set[str] = set()
+
+    def add_switch(self, name: str, text: str) -> None:
+        """Adds a flag that may stand alone, for true, or before a boolean.
+
+        Args:
+            name: with its dashes.
+            text: help.
+        """
+        self.add_argument(name, type=boolean, nargs="?", const=True, default=False, help=text)
+        self._switches.add(name)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but a switch takes the next word only if that is a boolean."""
+        words = list(sys.argv[1:] if args is None else args)
+        told = []
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            told.append(word)
+            if word in self._switches and following.lower() not in (*_TRUE, *_FALSE):
+                told[-1] = f"{word}=true"
+        return super().parse_known_args(told, namespace)
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]

@@ -39,10 +39,16 @@ FORMATS: Mapping[str, ExportFormat] = {
 MODES: Mapping[str, tuple[str, ...]] = {
     "full": ("full",),
     "encoder-decoder": ("encoder", "decoder"),
+    "codec": ("codec",),
 }
 """Parts that each mode of exporter.py writes."""
 
+BUNDLE = ExportFormat("bundle", "codec bundle", "", "constriction")
+"""What `--mode codec` writes: a folder that compress.py and decompress.py read."""
+
 SAVED_MODEL_FILE = "saved_model.pb"
+BUNDLE_FILE = "bundle.json"
+"""What tells an exported folder from any other."""
 
 
 def installed(package: str) -> bool:

@@ -133,12 +133,18 @@ def size_rules(
         except SIZE_ERRORS:
             return False
 
-    rows = _side_rule(height, lambda side: keeps(side, width))
-    columns = rows and _side_rule(width, lambda side: keeps(height, side))
+    rows = side_rule(height, lambda side: keeps(side, width))
+    columns = rows and side_rule(width, lambda side: keeps(height, side))
     return (rows, columns) if rows and columns else None
 
 
-def _side_rule(known: int, keeps: Callable[[int], bool]) -> SideRule | None:
+def side_rule(known: int, keeps: Callable[[int], bool]) -> SideRule | None:
+    """Good sizes along one side, found by trying.
+
+    Args:
+        known: a size that is good.
+        keeps: whether images of a size come back as they went in.
+    """
     for step in _steps():
         if keeps(known + step) and keeps(known + 2 * step):
             first = known % step or step

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builders.errors import UserError
-from builders.export_formats import FORMATS, MODES, SAVED_MODEL_FILE, ExportFormat
+from builders.export_formats import (
+    BUNDLE_FILE,
+    FORMATS,
+    MODES,
+    SAVED_MODEL_FILE,
+    ExportFormat,
+)
 from builders.export_info import info_path
 from builders.weights_choice import WeightsChoice
 
@@ -100,7 +106,8 @@ def check_free(paths: Sequence[Path], export_format: ExportFormat, force: bool) 
             replaceable = path.is_file()
         else:
             replaceable = path.is_dir() and (
-                (path / SAVED_MODEL_FILE).is_file() or not any(path.iterdir())
+                any((path / name).is_file() for name in (SAVED_MODEL_FILE, BUNDLE_FILE))
+                or not any(path.iterdir())
             )
         if not replaceable:
             raise UserError(f"{path}: is not an exported model; --force doesn't delete it")

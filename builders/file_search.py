@@ -3,6 +3,7 @@
 import os
 import stat
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,13 @@ class FoundFiles:
         images: paths of images relative to the folder, with `/`, sorted.
         videos: the same for videos.
         others: how often every other suffix was seen.
+        suffixes: what counts as an image.
     """
 
     images: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 
 
 def search(folder: Path) -> FoundFiles:
@@ -42,6 +45,31 @@ def search(folder: Path) -> FoundFiles:
         UserError: a folder may not be listed.
     """
     found = FoundFiles()
+    for path in _walk(folder):
+        _sort_in(found, path, folder)
+    found.images.sort()
+    found.videos.sort()
+    return found
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """Paths, relative to `folder`, of the files with one of some suffixes; see `search`.
+
+    Args:
+        folder: an existing folder.
+        suffixes: in small letters.
+
+    Raises:
+        UserError: a folder may not be listed.
+    """
+    found = FoundFiles(suffixes=tuple(suffixes))
+    for path in _walk(folder):
+        _sort_in(found, path, folder)
+    return sorted(found.images)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files of all folders, those with a dot in front left out."""
     visited: set[tuple[int, int]] = set()
 
     def fail(error: OSError) -> None:
@@ -56,10 +84,7 @@ def search(folder: Path) -> FoundFiles:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in files:
             if not file.startswith("."):
-                _sort_in(found, Path(root) / file, folder)
-    found.images.sort()
-    found.videos.sort()
-    return found
+                yield Path(root) / file
 
 
 def _sort_in(found: FoundFiles, path: Path, folder: Path) -> None:
@@ -71,7 +96,7 @@ def _sort_in(found: FoundFiles, path: Path, folder: Path) -> None:
             return
     suffix = path.suffix.lower()
     name = path.relative_to(folder).as_posix()
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in found.suffixes:
         found.images.append(name)
     elif suffix in VIDEO_SUFFIXES:
         found.videos.append(name)

@@ -11,6 +11,7 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ _DECODING_ERRORS = (
 # The machine's troubles, not the file's: these are never blamed on an image.
 _MACHINE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
-_TRANSPOSITIONS = {
+TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -52,6 +53,9 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+EXIF_HEADER = b"Exif\x00\x00"
+"""What stands before an EXIF block in JPEG files, and in some others."""
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -142,13 +146,53 @@ def open_image(
                     f"{width}x{height} is {width * height} pixels, over the limit of {pixel_limit}",
                 )
             image.load()
-            turn = _TRANSPOSITIONS.get(_orientation(image)) if upright else None
+            turn = TRANSPOSITIONS.get(_orientation(image)) if upright else None
             plain = _eight_bit(image, label)
             return plain if turn is None else plain.transpose(turn)
     except _DECODING_ERRORS as error:
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
             raise
         raise BrokenImage(label, _reason(error, source, pixel_limit)) from error
+
+
+@dataclass(frozen=True)
+class SideData:
+    """What an image file holds beside its pixels.
+
+    Attributes:
+        icc_profile: the colour profile as it is, or None.
+        exif: the EXIF block from "II" or "MM" on, or None.
+        orientation: EXIF orientation, 1..8.
+    """
+
+    icc_profile: bytes | None
+    exif: bytes | None
+    orientation: int
+
+
+def side_data(source: str | Path | bytes) -> SideData:
+    """Profile, EXIF block and orientation of an image that `open_image` reads.
+
+    Raises:
+        BrokenImage: it can't be read.
+    """
+    _hush_pillow()
+    try:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+            turn = _orientation(image)
+    except _DECODING_ERRORS as error:
+        if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+            raise
+        name = "image in memory" if isinstance(source, bytes) else str(source)
+        raise BrokenImage(name, _reason(error, source, PIXEL_LIMIT)) from error
+    block = exif.removeprefix(EXIF_HEADER) if isinstance(exif, bytes) else b""
+    return SideData(
+        icc if isinstance(icc, bytes) and icc else None,
+        block if block[:2] in (b"II", b"MM") else None,
+        turn if 1 <= turn <= 8 else 1,
+    )
 
 
 def as_array(image: Image.Image, channels: int) -> np.ndarray:

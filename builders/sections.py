@@ -86,6 +86,12 @@ class GeneratorSection(Section):
         default=None,
         description="Quantizes the latents and counts their bits; null: they stay float32.",
     )
+    quantizer: Literal["float32", "naive", "min-max", "k-means"] | None = Field(
+        default=None,
+        description="How `exporter.py --mode codec` stores the latents of a model without entropy "
+        "model: as they are, or as 8 bits (latents in [0, 1] times 255; between the smallest and "
+        "largest of each channel; the nearest of 256 centroids). null: `min-max`.",
+    )
 
 
 class ModelLayers(Section):

@@ -75,10 +75,32 @@ class Spec:
         return architecture_digest(self.resolved())
 
 
+def architecture(tree: Tree) -> Tree:
+    """The part of a resolved spec that decides the weights: its model and preprocessing sections.
+
+    What is null is left out, so that a spec of before a field was there is the same as one that
+    leaves the field at null.
+
+    Args:
+        tree: a resolved spec, or what this returned for one.
+    """
+    part = {key: tree[key] for key in ARCHITECTURE_KEYS if key in tree}
+    found: Tree = _without_nulls(part)
+    generator = at(found, "model.layers.generator")
+    if isinstance(generator, dict):
+        generator.pop("quantizer", None)  # chosen when weights are there
+    return found
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def architecture_digest(resolved: Tree) -> str:
-    """SHA-256 of the model and preprocessing sections of a resolved spec, as canonical JSON."""
-    part = {key: resolved[key] for key in ARCHITECTURE_KEYS}
-    text = json.dumps(part, sort_keys=True, separators=(",", ":"))
+    """SHA-256 of the architecture of a resolved spec, as canonical JSON."""
+    text = json.dumps(architecture(resolved), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

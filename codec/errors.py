@@ -47,3 +47,11 @@ class NicTableError(NicError):
 
 class NicAlphaError(NicError):
     """The bytes of an alpha plane are not well formed."""
+
+
+class NicNetworkError(NicError):
+    """A model's integer network is not well formed."""
+
+
+class NicBundleError(NicError):
+    """A bundle is not whole, is damaged, or is of another version."""

@@ -55,3 +55,6 @@ BFLOAT16_MIN_MACS: Final = 10_000_000
 
 MODEL_MAX_PARAMETERS: Final = 2_000_000_000
 """Parameters above which a spec is refused before anything is allocated: 8 GB in float32."""
+
+QUANTIZERS: Final = ("float32", "naive", "min-max", "k-means")
+"""How a codec stores the latents of a model without entropy model; see `codec.quantizers`."""

@@ -19,6 +19,7 @@ from builders.checkpoint import (
 from builders.errors import UserError
 from builders.optimizers import build_optimizer
 from builders.seals import is_sealed
+from builders.spec import architecture
 from builders.training import build_compressor
 
 DENSE = "model.layers.generator.layers.encoder.layers[1].Dense"
@@ -83,7 +84,7 @@ def test_a_weights_file_is_a_keras_file_with_its_spec(tiny, saved):
     with h5py.File(path) as file:
         stored = json.loads(file["codecsmith_spec"].asstr()[()])
         assert json.loads(file["codecsmith_info"].asstr()[()]) == {"epoch": 3, "val_loss": 0.5}
-    assert stored == {key: spec.resolved()[key] for key in ("model", "preprocessing")}
+    assert stored == architecture(spec.resolved())
     twin, _, _ = build_compressor(tiny({"training.seed": 1}))
     twin.load_weights(path)  # Keras' own
     np.testing.assert_array_equal(twin.get_weights()[0], model.get_weights()[0])

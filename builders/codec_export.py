@@ -1,0 +1,308 @@
+"""From a trained model to a codec bundle, seen to give back what it was given."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from architectures.autoencoder import Generator
+from architectures.factorized_prior import FactorizedPrior
+from architectures.hyperprior import Hyperprior
+from builders.codec_geometry import codec_geometry
+from builders.codec_rate import RateCost, rate_cost
+from builders.codec_tables import counted_tables, density_tables
+from builders.codec_transforms import (
+    KerasTransforms,
+    codec_weights,
+    serving,
+    set_codec_weights,
+)
+from builders.data_splits import Splits
+from builders.errors import RunError, UserError
+from builders.export_targets import written_whole
+from builders.integer_conversion import convert
+from builders.places import HYPER_DECODER
+from builders.spec import Spec
+from builders.training import open_splits
+from builders.weights_choice import WeightsChoice, load_chosen
+from codec.bundle import (
+    CODER,
+    HYPER_TABLES,
+    MANIFEST,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    CoderEntry,
+    QualityEntry,
+    bundle_files,
+    network_parts,
+)
+from codec.container import NicFile
+from codec.distributions import gaussian_tables
+from codec.image_codec import ImageCodec, Picture
+from codec.latent_coders import LatentsError, whole_numbers
+from codec.quantizers import Quantizer
+
+Say = Callable[[str], None]
+SAMPLE_IMAGES = 256
+"""Images, of the training split, that ranges and frequencies are measured on."""
+SAMPLE_PIXELS = 1 << 24
+CHECKED_IMAGES = 4
+QUALITIES = 256
+TRAINED_QUALITY = 128
+OCTAVE = 44.0
+"""Steps of quality that double what residuals are multiplied by: 1.6 % each."""
+DEFAULT_QUANTIZER = "min-max"
+
+
+@dataclass(frozen=True)
+class CodecChoices:
+    """What the user may choose of a bundle.
+
+    Attributes:
+        quantizer: for a model without entropy model: `float32`, `naive`, `min-max` or `k-means`;
+            None for what the spec says, else min-max.
+        half: whether weights are stored in half precision (and used as stored).
+    """
+
+    quantizer: str | None = None
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class CodecParts:
+    """A bundle in memory.
+
+    Attributes:
+        files: name -> content.
+        cost: what whole numbers cost a hyperprior; None for other models.
+    """
+
+    files: dict[str, bytes]
+    cost: RateCost | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(map(len, self.files.values()))
+
+
+def sample_images(splits: Splits, split: str = "train") -> list[NDArray[np.uint8]]:
+    """Batches (B, H, W, C) of images of a split, cropped from the middle, up to a limit."""
+    found: list[NDArray[np.uint8]] = []
+    images = pixels = 0
+    for batch in splits.loader(split, 8).batches(0):  # type: ignore[arg-type]
+        found.append(batch)
+        images += len(batch)
+        pixels += batch[..., 0].size
+        if images >= SAMPLE_IMAGES or pixels >= SAMPLE_PIXELS:
+            break
+    return found
+
+
+def make_codec(
+    generator: Generator,
+    spec: Spec,
+    images: Sequence[NDArray[np.uint8]],
+    choices: CodecChoices | None = None,
+) -> CodecParts:
+    """The files of a bundle.
+
+    Args:
+        generator: built, with its weights; they become what they are stored as.
+        spec: of the generator.
+        images: typical ones, in batches of the spec's size (`sample_images`).
+        choices: of the user.
+
+    Raises:
+        UserError: the choices don't fit the model, or a layer of the hyper decoder has no form in
+            whole numbers.
+        RunError: the model gives latents that are no numbers.
+    """
+    choices = choices or CodecChoices()
+    model = generator.entropy_model
+    if choices.quantizer is not None and model is not None:
+        raise UserError(
+            f"--quantizer {choices.quantizer}: the entropy model of {spec.name} quantizes already"
+        )
+    weights: dict[str, NDArray[Any]] = dict(codec_weights(generator))
+    if choices.half:
+        with np.errstate(over="ignore"):
+            weights = {name: each.astype(np.float16) for name, each in weights.items()}
+        set_codec_weights(generator, weights, spec.name)
+    transforms = KerasTransforms(generator)
+    latents = [transforms.analyse(batch) for batch in images]
+    contents = {WEIGHTS: save(weights)}
+    cost = None
+    try:
+        if isinstance(model, Hyperprior):
+            entry, more, cost = _hyperprior(model, latents, images)
+        elif isinstance(model, FactorizedPrior):
+            more = {TABLES: density_tables(model.density).to_bytes()}
+            entry = CoderEntry(kind="factorized", qualities=_single(), default_quality=0)
+        else:
+            name = choices.quantizer or spec.sections.model.layers.generator.quantizer
+            entry, more = _quantized(latents, name or DEFAULT_QUANTIZER)
+    except LatentsError as error:
+        raise RunError(f"{spec.name}: {error}") from None
+    contents.update(more)
+    geometry = codec_geometry(generator, spec)
+    files = bundle_files(spec.name, _stored_spec(spec), geometry, entry, contents)
+    return CodecParts(files, cost)
+
+
+def _hyperprior(
+    model: Hyperprior, latents: Sequence[dict[str, Any]], images: Sequence[NDArray[np.uint8]]
+) -> tuple[CoderEntry, dict[str, bytes], RateCost]:
+    z = [whole_numbers(each["z"]) for each in latents]
+    converted = convert(model, z, HYPER_DECODER)
+    network, arrays = network_parts(converted.network)
+    contents: dict[str, bytes] = {
+        TABLES: gaussian_tables(model.scales()).to_bytes(),
+        HYPER_TABLES: density_tables(model.density).to_bytes(),
+        CODER: save(arrays),
+    }
+    entry = CoderEntry(
+        kind="hyperprior",
+        mean_bits=converted.mean_bits,
+        network=network,
+        qualities=_qualities(model),
+        default_quality=TRAINED_QUALITY,
+    )
+    pixels = sum(batch[..., 0].size for batch in images)
+    return entry, contents, rate_cost(model, converted, latents, pixels)
+
+
+def _qualities(model: Hyperprior) -> list[QualityEntry]:
+    """Gains around 1: what residuals are multiplied by, and the scales with them."""
+    table = np.log(model.scales())
+    step = float(table[1] - table[0])
+    entries = []
+    for quality in range(QUALITIES):
+        octaves = (quality - TRAINED_QUALITY) / OCTAVE
+        offset = round(octaves * float(np.log(2.0)) / step)
+        entries.append(QualityEntry(gain=float(np.float32(2.0**octaves)), offset=offset))
+    return entries
+
+
+def _single() -> list[QualityEntry]:
+    return [QualityEntry(gain=1.0, offset=0)]
+
+
+def _quantized(latents: Sequence[dict[str, Any]], name: str) -> tuple[CoderEntry, dict[str, bytes]]:
+    if name == "float32":
+        return CoderEntry(kind="stored", qualities=_single(), default_quality=0), {}
+    y = np.concatenate([each["y"].reshape(-1, each["y"].shape[-1]) for each in latents])
+    if not np.isfinite(y).all():
+        raise LatentsError("the encoder's latents are not all finite numbers")
+    makers: dict[str, Callable[[NDArray[np.float32]], Quantizer]] = {
+        "naive": lambda _: Quantizer.naive(),
+        "min-max": Quantizer.min_max,
+        "k-means": Quantizer.k_means,
+    }
+    quantizer = makers[name](y)
+    arrays = {"low": quantizer.low, "high": quantizer.high}
+    if quantizer.codebook is not None:
+        arrays["codebook"] = quantizer.codebook
+    entry = CoderEntry(
+        kind="quantized",
+        quantizer=name,  # type: ignore[arg-type]
+        qualities=_single(),
+        default_quality=0,
+    )
+    tables = counted_tables(quantizer.symbols(y))
+    return entry, {TABLES: tables.to_bytes(), CODER: save(arrays)}
+
+
+def _stored_spec(spec: Spec) -> dict[str, Any]:
+    """What the networks are built from: no data, no training, no opponent."""
+    tree = spec.resolved()
+    model = tree["model"]
+    model["layers"]["discriminator"] = None
+    return {
+        "spec_version": tree["spec_version"],
+        "preprocessing": tree["preprocessing"],
+        "model": model,
+        "loss": [{"L1": {}}],
+        "training": {"metrics": []},
+    }
+
+
+def export_codec(choice: WeightsChoice, path: Path, choices: CodecChoices, tell: Say) -> list[str]:
+    """Writes a bundle and tries it.
+
+    Args:
+        choice: weights and spec.
+        path: the folder; replaced if it is there.
+        choices: of the user.
+        tell: told what is being done.
+
+    Returns:
+        What was written, in lines for the user.
+
+    Raises:
+        UserError: the data or the choices don't fit.
+        RunError: the codec does not give back what the networks make.
+    """
+    images = sample_images(open_splits(choice.spec, quiet=True))
+    tell("building the model")
+    generator = load_chosen(choice).generator
+    tell("measuring latents")
+    parts = make_codec(generator, choice.spec, images, choices)
+    with written_whole([path], folders=True) as (fresh,):
+        fresh.mkdir(parents=True)
+        for name, content in parts.files.items():
+            (fresh / name).write_bytes(content)
+        tell("trying the codec")
+        tried = check_codec(fresh, generator, images)
+    lines = [f"codec      {path} ({parts.size / 2**20:.1f} MiB)"]
+    if parts.cost is not None:
+        lines.append(
+            f"whole      the hyper decoder in whole numbers costs {parts.cost.percent:+.2f} % of "
+            f"the rate ({parts.cost.bpp:.4f} bits per pixel before)"
+        )
+    return [*lines, *tried]
+
+
+def check_codec(
+    folder: Path, generator: Generator, images: Sequence[NDArray[np.uint8]]
+) -> list[str]:
+    """Reads a bundle as a user would, and codes some images with it.
+
+    Args:
+        folder: the bundle.
+        generator: whose codec it is.
+        images: batches; the first few images are taken.
+
+    Returns:
+        What was found, in lines for the user.
+
+    Raises:
+        RunError: latents or pixels differ from what the networks give.
+    """
+    bundle = Bundle.read(folder)
+    transforms = KerasTransforms(serving(generator, bundle))
+    codec = ImageCodec(bundle, lambda: transforms)
+    sizes, bits = 0, 0.0
+    pixels = 0
+    for image in [each for batch in images for each in batch][:CHECKED_IMAGES]:
+        data = codec.compress(Picture(image))
+        (decoded,) = codec.decode_latents(NicFile.from_bytes(data))
+        expected = transforms.synthesise(decoded.y_hat)
+        plan = bundle.geometry.plan(*image.shape[:2])
+        if not np.array_equal(codec.decompress(data).pixels, plan.picture(expected)):
+            raise RunError(f"{folder}: the bundle does not give back what the networks make")
+        sizes += len(data)
+        pixels += image[..., 0].size
+        bits += 8 * len(data)
+    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    return [
+        f"digest     {digest[:16]}",
+        f"checked    {CHECKED_IMAGES} images of the training split: {bits / pixels:.3f} bits per "
+        f"pixel in {sizes:,} bytes of files",
+    ]

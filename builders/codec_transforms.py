@@ -1,0 +1,140 @@
+"""The networks of a codec bundle, built from the spec inside it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from architectures.autoencoder import Generator, to_uint8
+from architectures.deployment import with_free_size
+from architectures.hyperprior import Hyperprior, ScaleHyperprior
+from builders.model_builder import ModelBuilder
+from builders.problems import SpecError
+from builders.spec import parse_spec
+from codec.bundle import WEIGHTS, Bundle
+from codec.errors import NicBundleError
+
+Pixels = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+BLOCKS_AT_ONCE = 256
+
+
+class KerasTransforms:
+    """Encoder, hyper encoder and decoder of a generator, run on NumPy arrays.
+
+    Args:
+        generator: built, with its weights.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def analyse(self, pixels: Pixels) -> dict[str, Float32]:
+        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`."""
+        parts = [self._analyse(chunk) for chunk in _chunks(pixels)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _analyse(self, pixels: Pixels) -> dict[str, Float32]:
+        y, _ = self._generator.encoder(pixels, training=False)
+        y = ops.cast(y, "float32")
+        found = {"y": _array(y)}
+        model = self._generator.entropy_model
+        if isinstance(model, Hyperprior):
+            side = ops.absolute(y) if isinstance(model, ScaleHyperprior) else y
+            z, _ = model.hyper_encoder(side, training=False)
+            found["z"] = _array(ops.cast(z, "float32"))
+        return found
+
+    def synthesise(self, y_hat: Float32) -> Pixels:
+        """Latents (blocks, ...) -> uint8 (blocks, H, W, C)."""
+        parts = []
+        for chunk in _chunks(y_hat):
+            x_hat, _ = self._generator.decoder(ops.convert_to_tensor(chunk), training=False)
+            parts.append(np.asarray(ops.convert_to_numpy(to_uint8(x_hat))))
+        return np.concatenate(parts)
+
+
+def _chunks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(values), BLOCKS_AT_ONCE):
+        yield values[start : start + BLOCKS_AT_ONCE]
+
+
+def _array(tensor: Any) -> Float32:
+    return np.asarray(ops.convert_to_numpy(tensor), np.float32)
+
+
+def codec_weights(generator: Generator) -> dict[str, NDArray[np.float32]]:
+    """The weights of the transforms by name: part/layer/place in the layer.name."""
+    return {name: _array(variable) for name, variable in _named_variables(generator)}
+
+
+def _named_variables(generator: Generator) -> Iterator[tuple[str, Any]]:
+    parts: list[tuple[str, Any]] = [("encoder", generator.encoder), ("decoder", generator.decoder)]
+    if isinstance(generator.entropy_model, Hyperprior):
+        parts.append(("hyper_encoder", generator.entropy_model.hyper_encoder))
+    for part, stack in parts:
+        for index, layer in enumerate(stack.stack):
+            # Layers inside a layer are named by a counter of the process: their places count.
+            for place, variable in enumerate(layer.weights):
+                if "seed_generator" not in variable.path:
+                    yield f"{part}/{index}.{type(layer).__name__}/{place}.{variable.name}", variable
+
+
+def set_codec_weights(
+    generator: Generator, weights: Mapping[str, NDArray[Any]], where: str
+) -> None:
+    """Gives a generator the weights that `codec_weights` named.
+
+    Args:
+        generator: built.
+        weights: by name, float32 or float16.
+        where: what to call them in messages.
+
+    Raises:
+        NicBundleError: they are not those of this generator.
+    """
+    variables = dict(_named_variables(generator))
+    if set(variables) != set(weights):
+        odd = sorted(set(variables) ^ set(weights))
+        raise NicBundleError(f"{where}: not the weights of its spec: {odd[0]}")
+    for name, variable in variables.items():
+        values = weights[name]
+        if values.dtype.kind != "f" or values.shape != tuple(variable.shape):
+            raise NicBundleError(f"{where}: {name} is {values.dtype} {values.shape}")
+        if not np.isfinite(values).all():
+            raise NicBundleError(f"{where}: {name} holds numbers that are not finite")
+        variable.assign(values.astype(np.float32))
+
+
+def serving(generator: Generator, bundle: Bundle) -> Generator:
+    """The generator for the sizes that the bundle names: any, or the spec's own."""
+    geometry = bundle.geometry
+    if geometry.step == (0, 0):
+        return generator
+    free = with_free_size(generator, geometry.channels)
+    if free is None:
+        raise NicBundleError(f"{bundle.path}: its spec can't take images of any size")
+    return free
+
+
+def bundle_transforms(bundle: Bundle, precision: str = "float32") -> KerasTransforms:
+    """The networks of a bundle.
+
+    Args:
+        bundle: the codec.
+        precision: what layers compute in, `float32` or `mixed_bfloat16`. The files stay the same
+            but for rounding in the encoder, and can be read in the other.
+
+    Raises:
+        NicBundleError: spec and weights don't make the networks the bundle describes.
+    """
+    weights = bundle.arrays(WEIGHTS)
+    try:
+        spec = parse_spec(bundle.manifest.spec, str(bundle.path / "bundle.json"))
+        generator = ModelBuilder(spec, precision).build().generator
+    except SpecError as error:
+        raise NicBundleError(str(error)) from None
+    set_codec_weights(generator, weights, str(bundle.path / WEIGHTS))
+    return KerasTransforms(serving(generator, bundle))

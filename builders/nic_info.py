@@ -1,0 +1,78 @@
+"""What `.nic` files say of themselves, without a model."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from builders.coding_jobs import STREAM
+from builders.errors import UserError
+from builders.file_search import files_below
+from codec.container import FileInfo, SectionKind, read_info
+from codec.errors import NicError
+
+MAX_BYTES = 1 << 31
+
+
+def tell_info(inputs: Sequence[str], say: Callable[[str], None]) -> int:
+    """Tells about each file; folders stand for the `.nic` files in them.
+
+    Args:
+        inputs: files, folders, or `-` for standard input.
+        say: takes the lines.
+
+    Returns:
+        1 when a file could not be read, else 0.
+
+    Raises:
+        UserError: an input is missing.
+    """
+    failed = False
+    for source in _sources(inputs):
+        try:
+            content = sys.stdin.buffer.read(MAX_BYTES) if source == STREAM else Path(source)
+            info = read_info(content)
+        except (NicError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f"decompress.py: {source}: {reason}", file=sys.stderr)
+            failed = True
+            continue
+        for line in info_lines(source, info):
+            say(line)
+    return int(failed)
+
+
+def _sources(inputs: Sequence[str]) -> list[str]:
+    found = []
+    for given in inputs:
+        path = Path(given)
+        if given == STREAM or path.is_file():
+            found.append(given)
+        elif path.is_dir():
+            found += [str(path / name) for name in files_below(path, (".nic",))]
+        else:
+            raise UserError(f"{given}: no such file or folder")
+    return found
+
+
+def info_lines(source: str, info: FileInfo) -> list[str]:
+    """What is known about a file, in lines."""
+    header = info.header
+    bpp = 8 * info.file_bytes / header.pixels
+    tiles = "one piece"
+    if header.tiling is not None:
+        tiles = (
+            f"{header.tiles} tiles of {header.tiling.tile} pixels that overlap by "
+            f"{header.tiling.overlap}"
+        )
+    rows = [
+        ("size", f"{header.width}x{header.height} pixels, {header.mode.name.lower()}, {tiles}"),
+        ("bytes", f"{info.file_bytes:,} ({bpp:.3f} bits per pixel)"),
+        ("model", header.model_digest.hex()),
+        ("quality", f"{header.quality} of 0 to 255"),
+    ]
+    if header.orientation != 1:
+        rows.append(("orientation", f"{header.orientation} (EXIF)"))
+    parts = {kind: info.bytes_of(kind) for kind in SectionKind}
+    held = [f"{kind.name.lower()} {size:,}" for kind, size in parts.items() if size]
+    rows.append(("sections", ", ".join([f"header {info.header_bytes}", *held])))
+    return [source, *(f"  {name:<12}{text}" for name, text in rows)]

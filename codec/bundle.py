@@ -1,0 +1,327 @@
+"""A bundle: the folder that holds all a codec needs. Reading one runs nothing that is in it.
+
+docs/bundle.md is the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codec.errors import NicBundleError, NicError
+from codec.geometry import Geometry, Grid
+from codec.integer_network import IntegerLayer, IntegerNetwork
+from codec.latent_coders import (
+    FactorizedCoder,
+    HyperpriorCoder,
+    LatentCoder,
+    Quality,
+    QuantizedCoder,
+    StoredCoder,
+)
+from codec.quantizers import Quantizer
+from codec.tables import TableSet
+
+FORMAT: Final = "codecsmith-codec"
+VERSION: Final = 1
+MANIFEST: Final = "bundle.json"
+WEIGHTS: Final = "weights.safetensors"
+TABLES: Final = "tables.ntab"
+HYPER_TABLES: Final = "hyper_tables.ntab"
+CODER: Final = "coder.safetensors"
+FILES: Final = (WEIGHTS, TABLES, HYPER_TABLES, CODER)
+MAX_MANIFEST_BYTES: Final = 4 << 20
+MAX_FILE_BYTES: Final = 1 << 30
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FileEntry(_Part):
+    """One file of the bundle."""
+
+    bytes: int = Field(ge=1, le=MAX_FILE_BYTES)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class GridEntry(_Part):
+    """See `codec.geometry.Grid`."""
+
+    shape: list[int] = Field(min_length=1, max_length=8)
+    growth: list[int] = Field(min_length=2, max_length=2)
+
+
+class GeometryEntry(_Part):
+    """See `codec.geometry.Geometry`."""
+
+    channels: int
+    first: list[int] = Field(min_length=2, max_length=2)
+    step: list[int] = Field(min_length=2, max_length=2)
+    grids: dict[Literal["y", "z"], GridEntry]
+    bytes_per_pixel: int = Field(ge=1, le=1 << 24)
+
+
+class LayerEntry(_Part):
+    """See `codec.integer_network.IntegerLayer`; its arrays are in the file of the coder."""
+
+    kind: Literal["conv", "conv_transpose", "depth_to_space", "upsample"]
+    factor: int
+    slope: int
+
+
+class NetworkEntry(_Part):
+    """See `codec.integer_network.IntegerNetwork`."""
+
+    channels: int
+    input_limit: int
+    layers: list[LayerEntry] = Field(min_length=1, max_length=64)
+
+
+class QualityEntry(_Part):
+    """See `codec.latent_coders.Quality`."""
+
+    gain: float
+    offset: int = Field(ge=-4096, le=4096)
+
+
+class CoderEntry(_Part):
+    """Which coder, and what of it is not in tables and arrays."""
+
+    kind: Literal["stored", "quantized", "factorized", "hyperprior"]
+    mean_bits: int | None = None
+    network: NetworkEntry | None = None
+    quantizer: Literal["naive", "min-max", "k-means"] | None = None
+    qualities: list[QualityEntry] = Field(min_length=1, max_length=256)
+    default_quality: int = Field(ge=0, le=255)
+
+
+class Manifest(_Part):
+    """`bundle.json`."""
+
+    format: Literal["codecsmith-codec"]
+    version: Literal[1]
+    name: str = Field(min_length=1, max_length=128)
+    spec: dict[str, Any]
+    geometry: GeometryEntry
+    coder: CoderEntry
+    files: dict[str, FileEntry]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read; every file in it has the size and digest that the manifest names.
+
+    Attributes:
+        path: the folder.
+        manifest: its description.
+        digest: SHA-256 of `bundle.json`, which names all other files by theirs.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: bytes
+
+    @classmethod
+    def read(cls, path: str | Path) -> Bundle:
+        """Reads the description of a bundle and checks its files.
+
+        Raises:
+            NicBundleError: it is not a whole bundle of this version.
+        """
+        path = Path(path)
+        text = _content(path / MANIFEST, MAX_MANIFEST_BYTES)
+        manifest = _manifest(path, text)
+        if set(manifest.files) - set(FILES) or WEIGHTS not in manifest.files:
+            raise NicBundleError(f"{path / MANIFEST}: it names files that no bundle has")
+        for name, entry in manifest.files.items():
+            file = path / name
+            content = _content(file, entry.bytes)
+            if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
+                raise NicBundleError(f"{file}: damaged, it is not the file {MANIFEST} names")
+        return cls(path, manifest, hashlib.sha256(text).digest())
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Blocks and latents."""
+        entry = self.manifest.geometry
+        grids: dict[str, Grid] = {
+            name: Grid(tuple(grid.shape), (grid.growth[0], grid.growth[1]))
+            for name, grid in entry.grids.items()
+        }
+        first, step = entry.first, entry.step
+        return Geometry(entry.channels, (first[0], first[1]), (step[0], step[1]), grids)
+
+    @property
+    def qualities(self) -> int:
+        """How many qualities there are."""
+        return len(self.manifest.coder.qualities)
+
+    def coder(self, engine: Any = None) -> LatentCoder:
+        """The entropy coder.
+
+        Args:
+            engine: runs the integer network instead of NumPy, for a hyperprior.
+
+        Raises:
+            NicBundleError: its parts don't fit each other.
+        """
+        entry, grids = self.manifest.coder, self.geometry.grids
+        try:
+            channels = grids["y"].shape[-1]
+            if entry.kind == "stored":
+                return StoredCoder()
+            tables = self._tables(TABLES)
+            if entry.kind == "factorized":
+                return FactorizedCoder(tables, channels)
+            arrays = self.arrays(CODER)
+            if entry.kind == "quantized":
+                quantizer = Quantizer(arrays["low"], arrays["high"], arrays.get("codebook"))
+                return QuantizedCoder(quantizer, tables, channels)
+            return HyperpriorCoder(
+                self._tables(HYPER_TABLES),
+                tables,
+                self.network,
+                (channels, grids["z"].shape[-1]),
+                entry.mean_bits,
+                tuple(Quality(each.gain, each.offset) for each in entry.qualities),
+                engine,
+            )
+        except KeyError as error:
+            raise NicBundleError(f"{self.path}: the bundle lacks {error.args[0]}") from None
+
+    @cached_property
+    def network(self) -> IntegerNetwork:
+        """The integer network of a hyperprior."""
+        entry = self.manifest.coder.network
+        if entry is None:
+            raise NicBundleError(f"{self.path}: the bundle lacks an integer network")
+        return read_network(entry, self.arrays(CODER))
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays in one of the bundle's files."""
+        if name not in self.manifest.files:
+            raise NicBundleError(f"{self.path}: the bundle lacks {name}")
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        content = _content(self.path / name, MAX_FILE_BYTES)
+        try:
+            return load(content)
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise NicBundleError(f"{self.path / name}: not well formed: {error}") from None
+
+    def _tables(self, name: str) -> TableSet:
+        if name not in self.manifest.files:
+            raise NicBundleError(f"{self.path}: the bundle lacks {name}")
+        try:
+            return TableSet.from_bytes(_content(self.path / name, MAX_FILE_BYTES))
+        except NicError as error:
+            raise NicBundleError(f"{self.path / name}: {error}") from None
+
+
+def read_network(entry: NetworkEntry, arrays: Arrays) -> IntegerNetwork:
+    """The integer network of an entry and the arrays beside it.
+
+    Raises:
+        NicNetworkError: they don't make one.
+        KeyError: an array is missing.
+    """
+    layers = []
+    for index, layer in enumerate(entry.layers):
+        if layer.kind in ("conv", "conv_transpose"):
+            parts = {
+                part: arrays[f"layer_{index}.{part}"]
+                for part in ("kernel", "bias", "shift", "low", "high")
+            }
+            layers.append(IntegerLayer(layer.kind, layer.factor, **parts, slope=layer.slope))
+        else:
+            layers.append(IntegerLayer(layer.kind, layer.factor, slope=layer.slope))
+    return IntegerNetwork(entry.channels, entry.input_limit, tuple(layers))
+
+
+def network_parts(network: IntegerNetwork) -> tuple[NetworkEntry, dict[str, NDArray[Any]]]:
+    """The entry and the arrays that `read_network` takes."""
+    arrays: dict[str, NDArray[Any]] = {}
+    layers = []
+    for index, layer in enumerate(network.layers):
+        layers.append(LayerEntry(kind=layer.kind, factor=layer.factor, slope=layer.slope))
+        if layer.is_convolution:
+            for part in ("kernel", "bias", "shift", "low", "high"):
+                arrays[f"layer_{index}.{part}"] = np.ascontiguousarray(getattr(layer, part))
+    entry = NetworkEntry(channels=network.channels, input_limit=network.input_limit, layers=layers)
+    return entry, arrays
+
+
+def bundle_files(
+    name: str,
+    spec: Mapping[str, Any],
+    geometry: GeometryEntry,
+    coder: CoderEntry,
+    contents: Mapping[str, bytes],
+) -> dict[str, bytes]:
+    """All files of a bundle, `bundle.json` included: file name -> content.
+
+    Args:
+        name: of the model.
+        spec: resolved; what the transforms are built from.
+        geometry: blocks and latents.
+        coder: the entropy coder.
+        contents: the other files.
+    """
+    manifest = Manifest(
+        format=FORMAT,
+        version=VERSION,
+        name=name,
+        spec=dict(spec),
+        geometry=geometry,
+        coder=coder,
+        files={
+            file: FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            for file, content in sorted(contents.items())
+        },
+    )
+    text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False) + "\n"
+    return {MANIFEST: text.encode(), **contents}
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise NicBundleError(f"{path}: {error.strerror or error}") from None
+    if len(content) > most:
+        raise NicBundleError(f"{path}: more than {most} bytes")
+    return content
+
+
+def _manifest(path: Path, text: bytes) -> Manifest:
+    where = path / MANIFEST
+    try:
+        tree = json.loads(text)
+        if isinstance(tree, dict) and tree.get("format") == FORMAT:
+            version = tree.get("version")
+            if isinstance(version, int) and version > VERSION:
+                raise NicBundleError(
+                    f"{where}: version {version}, this program reads {VERSION}: a newer Codecsmith "
+                    "wrote it"
+                )
+        return Manifest.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"]) or "the whole"
+        raise NicBundleError(f"{where}: {place}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise NicBundleError(f"{where}: not JSON: {error}") from None

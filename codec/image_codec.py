@@ -1,0 +1,325 @@
+"""A picture to the bytes of a `.nic` file and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.alpha import decode_alpha, encode_alpha
+from codec.bundle import Bundle
+from codec.checksum import check_latents, latents_crc32
+from codec.container import NicFile
+from codec.errors import NicBundleError
+from codec.geometry import Pixels
+from codec.header import DIGEST_BYTES, Header, Mode
+from codec.latent_coders import Decoded, Float32
+from codec.tiling import Tiling
+
+WHOLE_BYTES: Final = 3 << 29
+"""Memory that transforms of a picture in one piece may take; above it, pictures are tiled."""
+TILE: Final = 1024
+OVERLAP: Final = 32
+"""Pixels that neighbouring tiles share, over which one fades into the other."""
+MARGIN: Final = 8
+"""Outermost pixels of a tile that are not used where there is a neighbour."""
+
+
+class PictureError(ValueError):
+    """A picture that this codec can't take."""
+
+
+class Transforms(Protocol):
+    """The networks on either side of the coder."""
+
+    def analyse(self, pixels: Pixels) -> Mapping[str, Float32]:
+        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`."""
+
+    def synthesise(self, y_hat: Float32) -> Pixels:
+        """Latents (blocks, ...) -> uint8 (blocks, H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file stores.
+
+    Attributes:
+        pixels: uint8 (H, W, C), 1 or 3 channels.
+        alpha: uint8 (H, W) or None.
+        icc_profile: as it is, or None.
+        exif: from "II" or "MM" on, or None.
+        orientation: EXIF orientation 1..8, not applied to the pixels.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    orientation: int = 1
+
+
+class ImageCodec:
+    """Compresses and decompresses with the model of a bundle.
+
+    Args:
+        bundle: the model.
+        transforms: makes the networks; called when they are first needed, which is after a file
+            was found to be in order.
+        engine: see `Bundle.coder`.
+
+    Example:
+        >>> codec = ImageCodec(Bundle.read("codec"), lambda: transforms)
+        >>> data = codec.compress(Picture(pixels))
+        >>> codec.decompress(data).pixels.shape == pixels.shape
+        True
+    """
+
+    def __init__(
+        self, bundle: Bundle, transforms: Callable[[], Transforms], engine: Any = None
+    ) -> None:
+        self.bundle = bundle
+        self._make = transforms
+        self._transforms: Transforms | None = None
+        self._coder = bundle.coder(engine)
+        missing = set(self._coder.names) - set(bundle.geometry.grids)
+        if missing:
+            raise NicBundleError(f"{bundle.path}: no geometry of {sorted(missing)}")
+
+    @property
+    def transforms(self) -> Transforms:
+        """The networks."""
+        if self._transforms is None:
+            self._transforms = self._make()
+        return self._transforms
+
+    def tiling_for(self, height: int, width: int, tile: int | None = None) -> Tiling | None:
+        """How a picture is cut.
+
+        Args:
+            height: in pixels, and `width`.
+            tile: side of the tiles; 0 for one piece, None to choose by the memory it takes.
+
+        Raises:
+            NicFieldError: there are no tiles of that size.
+        """
+        entry = self.bundle.manifest.geometry
+        if tile is None:
+            free = entry.step != [0, 0]
+            tile = TILE if free and height * width * entry.bytes_per_pixel > WHOLE_BYTES else 0
+        if tile == 0:
+            return None
+        tiling = Tiling(tile, min(OVERLAP, tile // 4))
+        return tiling if tiling.count(width, height) > 1 else None
+
+    def compress(
+        self, picture: Picture, quality: int | None = None, tile: int | None = None
+    ) -> bytes:
+        """The bytes of a `.nic` file.
+
+        Args:
+            picture: what to store.
+            quality: index of one of the model's qualities; None for its own choice.
+            tile: see `tiling_for`.
+
+        Raises:
+            PictureError: the model is for other pictures.
+            NicFieldError: the picture is too large for the format.
+        """
+        quality = self.bundle.manifest.coder.default_quality if quality is None else quality
+        header = self._header(picture, tile)
+        return self._file(picture, header, self._analysed(picture, header), quality)
+
+    def compress_to(self, picture: Picture, most_bytes: int, tile: int | None = None) -> bytes:
+        """The file of the highest quality that has at most so many bytes, found by bisection.
+
+        Args:
+            picture: what to store.
+            most_bytes: size of the whole file.
+            tile: see `tiling_for`.
+
+        Raises:
+            PictureError: the model is for other pictures, or even the lowest quality takes more.
+        """
+        header = self._header(picture, tile)
+        latents = self._analysed(picture, header)
+        best = self._file(picture, header, latents, 0)
+        if len(best) > most_bytes:
+            raise PictureError(
+                f"takes {len(best)} bytes at the lowest quality, {most_bytes} were asked for"
+            )
+        low, high = 0, self.bundle.qualities - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            data = self._file(picture, header, latents, middle)
+            if len(data) <= most_bytes:
+                low, best = middle, data
+            else:
+                high = middle - 1
+        return best
+
+    def _header(self, picture: Picture, tile: int | None) -> Header:
+        height, width, channels = picture.pixels.shape
+        return Header(
+            model_digest=self.bundle.digest[:DIGEST_BYTES],
+            width=width,
+            height=height,
+            mode=Mode.RGB if channels == 3 else Mode.GRAYSCALE,
+            latents_crc32=0,
+            orientation=picture.orientation,
+            tiling=self.tiling_for(height, width, tile),
+        )
+
+    def _analysed(self, picture: Picture, header: Header) -> list[Mapping[str, Float32]]:
+        """The latents of each tile."""
+        pixels = self._for_model(picture.pixels)
+        found = []
+        for left, top, right, bottom in _boxes(header):
+            plan = self.bundle.geometry.plan(bottom - top, right - left)
+            latents = self.transforms.analyse(plan.blocks(pixels[top:bottom, left:right]))
+            _check_shapes(latents, plan.shapes)
+            found.append(latents)
+        return found
+
+    def _file(
+        self,
+        picture: Picture,
+        header: Header,
+        latents: Sequence[Mapping[str, Float32]],
+        quality: int,
+    ) -> bytes:
+        streams, crc = [], 0
+        for tile in latents:
+            coded = self._coder.encode(tile, quality)
+            streams.append(coded.stream)
+            crc = latents_crc32(coded.arrays, crc)
+        file = NicFile(
+            header=replace(header, quality=quality, latents_crc32=crc),
+            latents=tuple(streams),
+            alpha=None if picture.alpha is None else encode_alpha(picture.alpha),
+            icc_profile=picture.icc_profile,
+            exif=picture.exif,
+        )
+        return file.to_bytes()
+
+    def decompress(self, data: bytes) -> Picture:
+        """The picture of a `.nic` file.
+
+        All that can be wrong with the file is found before the networks run.
+
+        Raises:
+            NicError: a subclass for each cause.
+        """
+        file = NicFile.from_bytes(data)
+        header = file.header
+        alpha = None
+        if file.alpha is not None:
+            alpha = decode_alpha(file.alpha, header.width, header.height)
+        tiles = self.decode_latents(file)
+        channels = self.bundle.geometry.channels
+        pixels = np.zeros((header.height, header.width, channels), np.uint8)
+        for box, decoded in zip(_boxes(header), tiles, strict=True):
+            left, top, right, bottom = box
+            plan = self.bundle.geometry.plan(bottom - top, right - left)
+            piece = plan.picture(self.transforms.synthesise(decoded.y_hat))
+            _fade_in(pixels, piece, box, header.tiling)
+        return Picture(
+            _as_mode(pixels, header.mode), alpha, file.icc_profile, file.exif, header.orientation
+        )
+
+    def decode_latents(self, file: NicFile) -> list[Decoded]:
+        """The latents of each tile, known to be the ones that were coded.
+
+        Raises:
+            NicModelError: another model wrote the file.
+            NicStreamError: a stream is damaged.
+            NicLatentsError: the latents are not those that were coded.
+        """
+        header = file.header
+        header.check_model(self.bundle.digest)
+        if header.quality >= self.bundle.qualities:
+            raise NicBundleError(
+                f"the file has quality {header.quality}, the model {self.bundle.qualities}"
+            )
+        if header.mode is Mode.RGB and self.bundle.geometry.channels == 1:
+            raise NicBundleError("the file is in colour, the model is not")
+        tiles = []
+        for box, stream in zip(_boxes(header), file.latents, strict=True):
+            left, top, right, bottom = box
+            plan = self.bundle.geometry.plan(bottom - top, right - left)
+            tiles.append(self._coder.decode(stream, plan.shapes, header.quality))
+        check_latents((each for tile in tiles for each in tile.arrays), header.latents_crc32)
+        return tiles
+
+    def _for_model(self, pixels: Pixels) -> Pixels:
+        channels = self.bundle.geometry.channels
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+            raise PictureError(
+                f"pixels are uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}"
+            )
+        if pixels.shape[2] == channels:
+            return pixels
+        if channels == 1:
+            raise PictureError("the picture is in colour, the model takes gray ones")
+        return np.repeat(pixels, 3, axis=2)
+
+
+def _boxes(header: Header) -> list[tuple[int, int, int, int]]:
+    if header.tiling is None:
+        return [(0, 0, header.width, header.height)]
+    return list(header.tiling.boxes(header.width, header.height))
+
+
+def _check_shapes(latents: Mapping[str, NDArray[Any]], shapes: Mapping[str, Any]) -> None:
+    for name, shape in shapes.items():
+        if latents[name].shape != tuple(shape):
+            raise NicBundleError(
+                f"the model makes {name} of {latents[name].shape}, the bundle says {tuple(shape)}"
+            )
+
+
+def _as_mode(pixels: Pixels, mode: Mode) -> Pixels:
+    """Gray pictures that a model for colour decoded: the mean of the channels, rounded."""
+    if mode is Mode.RGB or pixels.shape[2] == 1:
+        return pixels
+    total = pixels.astype(np.uint16).sum(axis=2, keepdims=True)
+    return ((2 * total + 3) // 6).astype(np.uint8)
+
+
+def _fade_in(
+    pixels: Pixels, piece: Pixels, box: tuple[int, int, int, int], tiling: Tiling | None
+) -> None:
+    """Puts a tile into its place; over the pixels it shares, it takes over step by step."""
+    left, top, right, bottom = box
+    place = pixels[top:bottom, left:right]
+    if tiling is None:
+        place[:] = piece
+        return
+    down = _ramp(bottom - top, tiling.overlap if top else 0)
+    across = _ramp(right - left, tiling.overlap if left else 0)
+    kept = tiling.overlap if top else 0
+    # Rows below the overlap with the tiles above only fade from left to right.
+    _blend(place[:kept], piece[:kept], down[:kept, None] * across)
+    edge = tiling.overlap if left else 0
+    _blend(place[kept:, :edge], piece[kept:, :edge], np.broadcast_to(across[:edge], (1, edge)))
+    place[kept:, edge:] = piece[kept:, edge:]
+
+
+def _ramp(size: int, overlap: int) -> Float32:
+    """How much of a tile is shown along one side: from 0 at a shared end to 1."""
+    weight = np.ones(size, np.float32)
+    margin = min(MARGIN, overlap // 4)
+    steps = overlap - 2 * margin
+    rising = (np.arange(overlap, dtype=np.float32) - margin + 0.5) / max(steps, 1)
+    shown = min(size, overlap)
+    weight[:shown] = np.clip(rising, 0.0, 1.0)[:shown]
+    return weight
+
+
+def _blend(place: Pixels, piece: Pixels, weight: Float32) -> None:
+    if place.size:
+        shown = weight[:, :, None]
+        mixed = place.astype(np.float32) * (1 - shown) + piece.astype(np.float32) * shown
+        place[:] = np.round(mixed).astype(np.uint8)

@@ -1,0 +1,106 @@
+"""Compresses images to .nic files. `python compress.py --help` names every flag."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from builders.cli import Parser, choose_backend, natural, number, positive, run_command
+from builders.codec_choice import find_bundle, quality_index, read_bundle
+from builders.errors import UserError
+from constants.data import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from codec.bundle import Bundle
+    from codec.image_codec import ImageCodec, Picture
+
+SUFFIX = ".nic"
+MAX_INPUT_BYTES = 1 << 31
+
+
+def build_parser() -> Parser:
+    """The flags."""
+    parser = Parser(prog="compress.py", description="Compress images to .nic files.")
+    add = parser.add_argument
+    add("images", nargs="+", metavar="IMAGE", help="files, folders, or - for standard input")
+    add(
+        "--model",
+        metavar="BUNDLE",
+        help="a codec bundle, a run that has one, or a name in pretrained/ (photo_small)",
+    )
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument(
+        "--quality",
+        type=number,
+        metavar="Q",
+        help="1 to 100, higher is larger and better (what the model was trained for: about 51)",
+    )
+    rate.add_argument(
+        "--target_bpp",
+        type=number,
+        metavar="BPP",
+        help="the highest quality whose file has at most so many bits per pixel",
+    )
+    add("-o", "--output", metavar="OUT", help="a file for one image, else a folder; - for stdout")
+    parser.add_switch("--force", "overwrite files that are there")
+    add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time")
+    add("--tile", type=natural, help="side of tiles in pixels; 0 for none (by the memory it takes)")
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        default="float32",
+        help="what the networks compute in",
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; see the flags."""
+    flags = build_parser().parse_args(argv)
+    path = find_bundle(flags.model)
+    from builders.coding_jobs import STREAM, Job, plan_jobs, run_jobs
+
+    jobs = plan_jobs(flags.images, flags.output, SUFFIX, IMAGE_SUFFIXES, flags.force)
+    bundle = read_bundle(path)
+    _check(flags, bundle)
+    choose_backend()
+    from builders.codec_transforms import bundle_transforms
+    from builders.picture_files import read_picture
+    from codec.image_codec import ImageCodec
+
+    codec = ImageCodec(bundle, lambda: bundle_transforms(bundle, flags.precision))
+
+    def work(content: bytes, job: Job) -> tuple[bytes, str]:
+        picture, notes = read_picture(content, job.source if job.source != STREAM else "stdin")
+        data = _compressed(codec, picture, flags)
+        height, width = picture.pixels.shape[:2]
+        bpp = 8 * len(data) / (height * width)
+        line = f"{job.source} -> {job.target}: {len(data):,} bytes, {bpp:.3f} bits per pixel"
+        line += f", {len(content) / len(data):.1f} : 1"
+        return data, "\n".join([line, *(f"  {note}" for note in notes)])
+
+    return run_jobs(jobs, work, "compressing", flags.workers, MAX_INPUT_BYTES, print)
+
+
+def _check(flags: argparse.Namespace, bundle: "Bundle") -> None:
+    if flags.quality is not None:
+        quality_index(flags.quality, bundle.qualities)
+    if flags.target_bpp is not None:
+        if bundle.qualities == 1:
+            raise UserError(f"--target_bpp: {bundle.manifest.name} has one quality")
+        if not flags.target_bpp > 0:
+            raise UserError(f"--target_bpp {flags.target_bpp:g}: expected a number above 0")
+
+
+def _compressed(codec: "ImageCodec", picture: "Picture", flags: argparse.Namespace) -> bytes:
+    if flags.target_bpp is not None:
+        height, width = picture.pixels.shape[:2]
+        return codec.compress_to(picture, int(flags.target_bpp * height * width / 8), flags.tile)
+    quality = None
+    if flags.quality is not None:
+        quality = quality_index(flags.quality, codec.bundle.qualities)
+    return codec.compress(picture, quality, flags.tile)
+
+
+if __name__ == "__main__":
+    run_command(main)
