@@ -3,6 +3,7 @@
 
 def register_all() -> None:
     """Imports every module that registers classes with Keras, so that specs and files find them."""
+    import architectures.block_transform
     import architectures.gdn
     import architectures.hyperprior
     import architectures.image_compressor

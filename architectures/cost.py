@@ -43,6 +43,10 @@ def multiply_accumulates(
         )
     if name in ("Conv2D", "DepthwiseConv2D"):
         return math.prod(output_shape[1:3]) * math.prod(layer.kernel.shape)
+    if name == "BlockTransform":
+        return math.prod(output_shape[1:3]) * math.prod(layer.kernel.shape)
+    if name == "InverseBlockTransform":
+        return math.prod(input_shape[1:3]) * math.prod(layer.kernel.shape)
     if name == "GDN":
         return math.prod(input_shape[1:-1]) * math.prod(layer.gamma_root.shape)
     if name == "Dense":

@@ -30,9 +30,10 @@ class HyperCoder(LayerStack):
 class Hyperprior(EntropyModel):
     """What both hyperpriors share.
 
-    The hyper decoder gives, for every latent, the place of its scale in a table of `scale_levels`
-    scales from `scale_min` to `scale_max`, equally spaced in their logarithm. Training sees the
-    scale between two places; coding rounds to one, and codes with that place's frozen table.
+    The hyper decoder gives, for every latent, the natural logarithm of its scale, so that a new
+    model begins with scales around 1. It has a place in a table of `scale_levels` scales from
+    `scale_min` to `scale_max`, equally spaced in their logarithm. Training sees the scale between
+    two places; coding rounds to one, and codes with that place's frozen table.
 
     Args:
         hyper_encoder: h_a.
@@ -113,6 +114,10 @@ class Hyperprior(EntropyModel):
     def _log_step(self) -> float:
         return (math.log(self.scale_max) - self._log_min) / (self.scale_levels - 1)
 
+    def place_of(self, log_scale: Any) -> Any:
+        """Where in the table the scale of a logarithm stands, whole numbers for those in it."""
+        return (log_scale - self._log_min) * (1.0 / self._log_step)
+
     def scale_at(self, place: Any, training: bool | None) -> Any:
         """The scale at a place in the table: between two while training, at one for coding."""
         inside = ops.clip(place, 0.0, float(self.scale_levels - 1))
@@ -161,9 +166,9 @@ class ScaleHyperprior(Hyperprior):
     def call(self, y: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
         y = ops.cast(y, "float32")
-        place, bits_z = self.hyper(ops.absolute(y), training)
+        log_scale, bits_z = self.hyper(ops.absolute(y), training)
         y_rate, y_hat = self.quantized(y, training)
-        bits = gaussian_bits(y_rate, self.scale_at(place, training))
+        bits = gaussian_bits(y_rate, self.scale_at(self.place_of(log_scale), training))
         return y_hat, {"bits_y": per_image(bits), "bits_z": bits_z}
 
 
@@ -173,7 +178,7 @@ class MeanScaleHyperprior(Hyperprior):
 
     Minnen, Balle, Toderici 2018, "Joint autoregressive and hierarchical priors for learned image
     compression", without the context model. The hyper decoder gives two numbers a latent: all
-    means, then all places in the table of scales.
+    means, then all logarithms of scales.
     """
 
     outputs_per_latent = 2
@@ -182,7 +187,7 @@ class MeanScaleHyperprior(Hyperprior):
         """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
         y = ops.cast(y, "float32")
         parameters, bits_z = self.hyper(y, training)
-        mean, place = ops.split(parameters, 2, axis=-1)  # (B, H, W, M) each
+        mean, log_scale = ops.split(parameters, 2, axis=-1)  # (B, H, W, M) each
         rate, residual = self.quantized(y - mean, training)
-        bits = gaussian_bits(rate, self.scale_at(place, training))
+        bits = gaussian_bits(rate, self.scale_at(self.place_of(log_scale), training))
         return residual + mean, {"bits_y": per_image(bits), "bits_z": bits_z}

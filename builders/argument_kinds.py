@@ -125,6 +125,9 @@ BY_NAME: Final[dict[str, Fragment]] = {
     "relative_step": BOOLEAN,
     "clip_threshold": NUMBER,
     "initial_accumulator_value": NUMBER,
+    "adam_lr_ratio": POSITIVE_NUMBER,  # Muon; its default is a whole number
+    "adam_weight_decay": NATURAL_NUMBER,
+    "rms_rate": POSITIVE_NUMBER,
     "exclude_layers": optional(array(STRING)),
     "exclude_embeddings": BOOLEAN,
     # schedules

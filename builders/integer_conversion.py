@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from architectures.hyperprior import Hyperprior
 from architectures.layers import DepthToSpace
 from builders.errors import UserError
+from codec.errors import NicNetworkError
 from codec.integer_network import (
+    MAX_KERNEL,
     MAX_SHIFT,
+    MAX_STRIDE,
     OPERAND_LIMIT,
     SLOPE_UNIT,
     SUM_LIMIT,
@@ -42,7 +45,8 @@ LEAST_INPUT_LIMIT = 8
 
 SUPPORTED = (
     "Conv2D of stride 1 and Conv2DTranspose with padding same, ReLU, LeakyReLU, Activation of "
-    "those, DepthToSpace, and UpSampling2D of the nearest pixel"
+    "those, DepthToSpace, and UpSampling2D of the nearest pixel, with kernels up to "
+    f"{MAX_KERNEL}, strides and factors up to {MAX_STRIDE}"
 )
 
 
@@ -80,6 +84,7 @@ def convert(model: Hyperprior, z: Sequence[NDArray[np.int32]], path: str) -> Con
         UserError: a layer has no form in whole numbers.
     """
     steps = _steps(model.hyper_decoder.stack, path)
+    steps[-1] = _giving_places(steps[-1], model)
     largest = max(int(np.abs(each).max(initial=0)) for each in z)
     limit = int(np.clip(INPUT_HEADROOM * largest, LEAST_INPUT_LIMIT, OPERAND_LIMIT))
     whole = [np.clip(each, -limit, limit).astype(np.float64) for each in z]
@@ -105,18 +110,34 @@ def convert(model: Hyperprior, z: Sequence[NDArray[np.int32]], path: str) -> Con
         else:
             reach = np.max([np.abs(each).max(axis=(0, 1, 2)) for each in real], axis=0)
             wanted = np.where(reach > 0, reach * HEADROOM, 1.0) / OPERAND_LIMIT
-            if any(each.layer.kind == "depth_to_space" for each in steps[index + 1 :]):
-                wanted = np.full_like(wanted, wanted.max())
         kernel = step.layer.kernel
         assert kernel is not None
-        layer, units = _rounded(step, kernel * units[:, None], wanted, most, whole, before, last)
+        weights = kernel * units[:, None]
+        even = any(each.layer.kind == "depth_to_space" for each in steps[index + 1 :])
+        layer, units = _rounded(step, weights, wanted, most, whole, before, last, even)
         if last:
             layer = _with_output_range(layer, model)
         done.append(layer)
         whole = [run_layer(layer, each.astype(np.float32)).astype(np.float64) for each in whole]
         assert layer.low is not None and layer.high is not None
         most = np.maximum(np.abs(layer.low), np.abs(layer.high)).astype(np.float64)
-    return Converted(IntegerNetwork(z[0].shape[-1], limit, tuple(done)), mean_bits)
+    try:
+        network = IntegerNetwork(z[0].shape[-1], limit, tuple(done))
+    except NicNetworkError as error:
+        raise UserError(f"{path}: has no form in whole numbers: {error}") from None
+    return Converted(network, mean_bits)
+
+
+def _giving_places(step: _Step, model: Hyperprior) -> _Step:
+    """The last layer, giving places in the table of scales instead of logarithms."""
+    kernel, bias = step.layer.kernel, step.bias
+    assert kernel is not None and bias is not None
+    logs = slice(bias.size // model.outputs_per_latent * (model.outputs_per_latent - 1), None)
+    kernel, bias = kernel.copy(), bias.copy()
+    zero = float(model.place_of(0.0))
+    kernel[..., logs] = kernel[..., logs] * (float(model.place_of(1.0)) - zero)
+    bias[logs] = model.place_of(bias[logs])
+    return replace(step, layer=replace(step.layer, kernel=kernel), bias=bias)
 
 
 def _output_units(model: Hyperprior, found: Sequence[Array]) -> tuple[Array, int | None]:
@@ -149,6 +170,7 @@ def _rounded(
     inputs: Sequence[Array],
     targets: Sequence[Array],
     last: bool,
+    even: bool,
 ) -> tuple[IntegerLayer, Array]:
     """A convolution in whole numbers, and what 1 stands for in each of its outputs.
 
@@ -160,7 +182,10 @@ def _rounded(
         inputs: whole numbers that come in.
         targets: what should come out before the activation.
         last: whether the outputs are no operands.
+        even: whether 1 must stand for the same in all outputs: DepthToSpace mixes them.
     """
+    if even:
+        wanted = np.full_like(wanted, wanted.max())
     reach = (np.abs(weights) * most[:, None]).sum(axis=(0, 1, 2))
     assert step.bias is not None
     # With one unit standing for `wanted`, `room` is how much finer the sums may be counted.
@@ -168,16 +193,25 @@ def _rounded(
         OPERAND_LIMIT * wanted / np.maximum(np.abs(weights).max(axis=(0, 1, 2)), 1e-30),
         SUM_SHARE * SUM_LIMIT / np.maximum((reach + np.abs(step.bias)) / wanted + 1.0, 1e-30),
     )
-    shift = np.floor(np.log2(room)).astype(np.int64)
-    units = wanted * np.exp2(np.maximum(-shift, 0))  # coarser where even shift 0 is too fine
-    if last and (shift < 0).any():
-        raise UserError(
-            "the hyper decoder's last layer has weights or inputs too large for whole numbers; "
-            "train with a smaller learning rate or a kernel constraint"
-        )
-    shift = np.clip(shift, 0, MAX_SHIFT)
-    fine = units * np.exp2(-shift)  # what 1 in a sum stands for
-    kernel = np.clip(np.round(weights / fine), -OPERAND_LIMIT, OPERAND_LIMIT)
+    while True:
+        shift = np.floor(np.log2(room)).astype(np.int64)
+        coarser = np.maximum(-shift, 0)  # where even shift 0 is too fine
+        if last and coarser.any():
+            raise UserError(
+                "the hyper decoder's last layer has weights or inputs too large for whole numbers; "
+                "train with a smaller learning rate or a kernel constraint"
+            )
+        if even:
+            coarser = np.full_like(coarser, coarser.max())
+        units = wanted * np.exp2(coarser)
+        shift = np.clip(shift + coarser, 0, MAX_SHIFT)
+        fine = units * np.exp2(-shift)  # what 1 in a sum stands for
+        kernel = np.clip(np.round(weights / fine), -OPERAND_LIMIT, OPERAND_LIMIT)
+        sums = (np.abs(kernel) * most[:, None]).sum(axis=(0, 1, 2)) + np.exp2(shift) // 2
+        room_left = SUM_LIMIT - 1 - sums
+        if (room_left >= 0).all():
+            break
+        room = np.where(room_left < 0, room / 2, room)  # all weights were rounded up
     outputs = kernel.shape[3]
     high = np.full(outputs, VALUE_LIMIT if last else OPERAND_LIMIT, np.int32)
     layer = replace(
@@ -193,9 +227,6 @@ def _rounded(
         for each, target in zip(inputs, targets, strict=True)
     ]
     bias = np.sum(missing, axis=0) / sum(each[..., 0].size for each in inputs)
-    room_left = (
-        SUM_LIMIT - 1 - (np.exp2(shift) // 2) - (np.abs(kernel) * most[:, None]).sum((0, 1, 2))
-    )
     bias = np.clip(np.round(bias / fine), -room_left, room_left)
     return replace(layer, bias=bias.astype(np.int32)), units
 
@@ -213,6 +244,8 @@ def _steps(stack: Sequence[Any], path: str) -> list[_Step]:
         where = f"{path}[{index}].{type(layer).__name__}"
         slope = _slope(layer)
         if slope is not None:
+            if not 0.0 <= slope <= 1.0:
+                raise _refused(where, f"a slope of {slope:g}; 0 to 1 are possible")
             if not steps or steps[-1].bias is None or steps[-1].slope != 1.0:
                 raise _refused(where, "an activation must follow a convolution without one")
             steps[-1] = replace(steps[-1], slope=slope)
@@ -235,12 +268,14 @@ def _refused(where: str, why: str) -> UserError:
 
 def _step(layer: Any) -> _Step | None:
     if isinstance(layer, DepthToSpace):
-        return _Step(IntegerLayer("depth_to_space", layer.block_size), None)
+        whole = IntegerLayer("depth_to_space", layer.block_size)
+        return _Step(whole, None) if layer.block_size <= MAX_STRIDE else None
     if isinstance(layer, keras.layers.UpSampling2D):
         rows, columns = layer.size
-        plain = rows == columns and layer.interpolation == "nearest" and _last(layer)
+        plain = rows == columns <= MAX_STRIDE
+        plain = plain and layer.interpolation == "nearest" and _last(layer)
         return _Step(IntegerLayer("upsample", rows), None) if plain else None
-    transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+    transposed = type(layer) is keras.layers.Conv2DTranspose
     if not transposed and type(layer) is not keras.layers.Conv2D:
         return None
     stride = layer.strides[0]
@@ -250,7 +285,8 @@ def _step(layer: Any) -> _Step | None:
         and tuple(layer.dilation_rate) == (1, 1)
         and getattr(layer, "groups", 1) == 1
         and _last(layer)
-        and (transposed or stride == 1)
+        and (stride <= MAX_STRIDE if transposed else stride == 1)
+        and max(layer.kernel_size) <= MAX_KERNEL
         and getattr(layer, "output_padding", None) is None
     )
     slope = _activation_slope(layer.activation)

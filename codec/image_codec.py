@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from codec.alpha import decode_alpha, encode_alpha
 from codec.bundle import Bundle
 from codec.checksum import check_latents, latents_crc32
 from codec.container import NicFile
-from codec.errors import NicBundleError
+from codec.errors import NicBundleError, NicFieldError
 from codec.geometry import Pixels
 from codec.header import DIGEST_BYTES, Header, Mode
 from codec.latent_coders import Decoded, Float32
@@ -26,6 +27,11 @@ OVERLAP: Final = 32
 """Pixels that neighbouring tiles share, over which one fades into the other."""
 MARGIN: Final = 8
 """Outermost pixels of a tile that are not used where there is a neighbour."""
+FREE_PIXELS: Final = 1 << 22
+"""Pixels, padding included, that any file may make the model work on."""
+PADDED_PIXELS_PER_BYTE: Final = 8192
+"""What a larger file may, for each of its bytes. The format bounds the picture, 2048 pixels for
+each byte; this bounds what a thin one is padded to."""
 
 
 class PictureError(ValueError):
@@ -83,17 +89,19 @@ class ImageCodec:
         self.bundle = bundle
         self._make = transforms
         self._transforms: Transforms | None = None
-        self._coder = bundle.coder(engine)
-        missing = set(self._coder.names) - set(bundle.geometry.grids)
+        self._making = Lock()  # several threads may need them first
+        self.coder = bundle.coder(engine)
+        missing = set(self.coder.names) - set(bundle.geometry.grids)
         if missing:
             raise NicBundleError(f"{bundle.path}: no geometry of {sorted(missing)}")
 
     @property
     def transforms(self) -> Transforms:
         """The networks."""
-        if self._transforms is None:
-            self._transforms = self._make()
-        return self._transforms
+        with self._making:
+            if self._transforms is None:
+                self._transforms = self._make()
+            return self._transforms
 
     def tiling_for(self, height: int, width: int, tile: int | None = None) -> Tiling | None:
         """How a picture is cut.
@@ -108,7 +116,8 @@ class ImageCodec:
         entry = self.bundle.manifest.geometry
         if tile is None:
             free = entry.step != [0, 0]
-            tile = TILE if free and height * width * entry.bytes_per_pixel > WHOLE_BYTES else 0
+            padded = self.bundle.geometry.plan(height, width).padded_pixels
+            tile = TILE if free and padded * entry.bytes_per_pixel > WHOLE_BYTES else 0
         if tile == 0:
             return None
         tiling = Tiling(tile, min(OVERLAP, tile // 4))
@@ -127,8 +136,11 @@ class ImageCodec:
         Raises:
             PictureError: the model is for other pictures.
             NicFieldError: the picture is too large for the format.
+            ValueError: the model has no such quality.
         """
         quality = self.bundle.manifest.coder.default_quality if quality is None else quality
+        if not 0 <= quality < self.bundle.qualities:
+            raise ValueError(f"quality {quality}; the model has 0 to {self.bundle.qualities - 1}")
         header = self._header(picture, tile)
         return self._file(picture, header, self._analysed(picture, header), quality)
 
@@ -160,7 +172,21 @@ class ImageCodec:
                 high = middle - 1
         return best
 
+    def file_of_latents(self, latents: Mapping[str, Float32], height: int, width: int) -> bytes:
+        """The file of a picture in one piece whose latents are given, in the model's own quality.
+
+        Args:
+            latents: as the transforms give them for a picture of this size.
+            height: in pixels, and `width`.
+        """
+        channels = self.bundle.geometry.channels
+        picture = Picture(np.zeros((height, width, channels), np.uint8))
+        _check_shapes(latents, self.bundle.geometry.plan(height, width).shapes)
+        quality = self.bundle.manifest.coder.default_quality
+        return self._file(picture, self._header(picture, 0), [latents], quality)
+
     def _header(self, picture: Picture, tile: int | None) -> Header:
+        self._check_picture(picture)
         height, width, channels = picture.pixels.shape
         return Header(
             model_digest=self.bundle.digest[:DIGEST_BYTES],
@@ -192,7 +218,7 @@ class ImageCodec:
     ) -> bytes:
         streams, crc = [], 0
         for tile in latents:
-            coded = self._coder.encode(tile, quality)
+            coded = self.coder.encode(tile, quality)
             streams.append(coded.stream)
             crc = latents_crc32(coded.arrays, crc)
         file = NicFile(
@@ -202,7 +228,14 @@ class ImageCodec:
             icc_profile=picture.icc_profile,
             exif=picture.exif,
         )
-        return file.to_bytes()
+        data = file.to_bytes()
+        padded = self._padded_pixels(file.header)
+        if padded > self._most_pixels(len(data)):
+            raise PictureError(
+                f"so thin that it is padded to {padded:,} pixels, and so plain that it takes only "
+                f"{len(data)} bytes: no decoder would take that file"
+            )
+        return data
 
     def decompress(self, data: bytes) -> Picture:
         """The picture of a `.nic` file.
@@ -214,6 +247,12 @@ class ImageCodec:
         """
         file = NicFile.from_bytes(data)
         header = file.header
+        padded = self._padded_pixels(header)
+        if padded > self._most_pixels(len(data)):
+            raise NicFieldError(
+                f"{header.width} x {header.height} pixels, {padded:,} with padding: a file of "
+                f"{len(data)} bytes has at most {self._most_pixels(len(data)):,}"
+            )
         alpha = None
         if file.alpha is not None:
             alpha = decode_alpha(file.alpha, header.width, header.height)
@@ -223,8 +262,10 @@ class ImageCodec:
         for box, decoded in zip(_boxes(header), tiles, strict=True):
             left, top, right, bottom = box
             plan = self.bundle.geometry.plan(bottom - top, right - left)
-            piece = plan.picture(self.transforms.synthesise(decoded.y_hat))
-            _fade_in(pixels, piece, box, header.tiling)
+            blocks = self.transforms.synthesise(decoded.y_hat)
+            wanted = (plan.rows * plan.columns, *plan.block, channels)
+            _check_shapes({"pixels": blocks}, {"pixels": wanted})
+            _fade_in(pixels, plan.picture(blocks), box, header.tiling)
         return Picture(
             _as_mode(pixels, header.mode), alpha, file.icc_profile, file.exif, header.orientation
         )
@@ -249,21 +290,35 @@ class ImageCodec:
         for box, stream in zip(_boxes(header), file.latents, strict=True):
             left, top, right, bottom = box
             plan = self.bundle.geometry.plan(bottom - top, right - left)
-            tiles.append(self._coder.decode(stream, plan.shapes, header.quality))
+            tiles.append(self.coder.decode(stream, plan.shapes, header.quality))
         check_latents((each for tile in tiles for each in tile.arrays), header.latents_crc32)
         return tiles
 
-    def _for_model(self, pixels: Pixels) -> Pixels:
-        channels = self.bundle.geometry.channels
+    def _padded_pixels(self, header: Header) -> int:
+        """What the model works on for a picture."""
+        sides = [(bottom - top, right - left) for left, top, right, bottom in _boxes(header)]
+        return sum(self.bundle.geometry.plan(*each).padded_pixels for each in sides)
+
+    def _most_pixels(self, file_bytes: int) -> int:
+        """Pixels, padding included, that a file of this size may have."""
+        height, width = self.bundle.geometry.first
+        return max(FREE_PIXELS, height * width, PADDED_PIXELS_PER_BYTE * file_bytes)
+
+    def _check_picture(self, picture: Picture) -> None:
+        pixels, alpha = picture.pixels, picture.alpha
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             raise PictureError(
                 f"pixels are uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}"
             )
-        if pixels.shape[2] == channels:
-            return pixels
-        if channels == 1:
+        if pixels.shape[2] > self.bundle.geometry.channels:
             raise PictureError("the picture is in colour, the model takes gray ones")
-        return np.repeat(pixels, 3, axis=2)
+        if alpha is not None and alpha.shape != pixels.shape[:2]:
+            raise PictureError(f"alpha of {alpha.shape} for pixels of {pixels.shape[:2]}")
+
+    def _for_model(self, pixels: Pixels) -> Pixels:
+        """Gray pictures as a model for colour takes them."""
+        same = pixels.shape[2] == self.bundle.geometry.channels
+        return pixels if same else np.repeat(pixels, 3, axis=2)
 
 
 def _boxes(header: Header) -> list[tuple[int, int, int, int]]:
