@@ -54,6 +54,11 @@ class Plan:
     block: tuple[int, int]
     shapes: Mapping[str, tuple[int, ...]]
 
+    @property
+    def padded_pixels(self) -> int:
+        """Pixels of all blocks."""
+        return self.rows * self.columns * self.block[0] * self.block[1]
+
     def blocks(self, pixels: Pixels) -> Pixels:
         """(height, width, C) -> (blocks, H, W, C): padded by repeating the last row and column."""
         high, wide = self.block

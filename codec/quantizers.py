@@ -81,16 +81,19 @@ class Quantizer:
 
     def symbols(self, latents: Float32) -> NDArray[np.int32]:
         """Symbols 0..255 of latents (..., channels)."""
+        # In float64: the reciprocal of a range of 1e-37 is beyond float32, and so is the sum of two
+        # large numbers.
         if self.codebook is not None:
-            middles = (self.codebook[1:] + self.codebook[:-1]) / 2
-            return np.searchsorted(middles, latents).astype(np.int32)
-        width = self.high - self.low
+            codebook = self.codebook.astype(np.float64)
+            return np.searchsorted((codebook[1:] + codebook[:-1]) / 2, latents).astype(np.int32)
+        width = self.high.astype(np.float64) - self.low
         scale = np.divide(LEVELS - 1, width, out=np.zeros_like(width), where=width > 0)
-        return np.clip(np.round((latents - self.low) * scale), 0, LEVELS - 1).astype(np.int32)
+        places = np.round((latents.astype(np.float64) - self.low) * scale)
+        return np.clip(places, 0, LEVELS - 1).astype(np.int32)
 
     def values(self, symbols: NDArray[np.int32]) -> Float32:
         """The latents that symbols 0..255 stand for, float32, same shape."""
         if self.codebook is not None:
             return self.codebook[symbols]
-        step = (self.high - self.low) / np.float32(LEVELS - 1)
-        return (self.low + symbols.astype(np.float32) * step).astype(np.float32)
+        step = (self.high.astype(np.float64) - self.low) / (LEVELS - 1)
+        return (self.low + symbols * step).astype(np.float32)
