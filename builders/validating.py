@@ -17,10 +17,13 @@ from architectures.image_compressor import ImageCompressor
 from architectures.rate import BITS, bits_per_pixel
 from architectures.ssim_windows import largest_window, ms_ssim_power_factors, ms_ssim_scales
 from builders.data_splits import Splits
+from builders.errors import RunError, UserError
 from builders.event_writer import EventWriter
 from builders.progress import ProgressReport
+from builders.real_files import measure_files
 from builders.run_folder import write_atomically
 from builders.training import open_splits
+from builders.validation_table import table_lines
 from builders.weights_choice import WeightsChoice, load_chosen
 from constants.defaults import FLOAT_BYTES, LOGGED_IMAGES
 from evaluation.figures import reconstruction_grid, save_png
@@ -118,6 +121,7 @@ def validate(
             progress("measuring", len(figures.names), loader.images)
     times = coding_times_ms(compressor, shown[0][0])
     report = build_report(choice, options.split, splits, figures, times)
+    report["files"] = files_report(compressor, choice, splits, options.split)
     folder = choice.folder
     target = options.report or (
         None if folder is None else folder.path / f"validation_{options.split}.json"
@@ -207,6 +211,18 @@ def _median_ms(call: Callable[[], Any]) -> float:
     return statistics.median(times)
 
 
+def files_report(
+    compressor: ImageCompressor, choice: WeightsChoice, splits: Splits, split: str
+) -> dict[str, Any]:
+    """Figures of whole files, or why there are none."""
+    if choice.spec.input_shape[-1] not in (1, 3):
+        return {"none": "files hold images of 1 or 3 channels"}
+    try:
+        return measure_files(compressor.generator, choice.spec, splits, split).to_json()
+    except (UserError, RunError) as error:
+        return {"none": str(error)}
+
+
 def build_report(
     choice: WeightsChoice,
     split: str,
@@ -240,50 +256,6 @@ def build_report(
             for index, name in enumerate(figures.names)
         ],
     }
-
-
-def table_lines(report: dict[str, Any]) -> list[str]:
-    """The report as a table of two columns."""
-    mean, sizes = report["mean"], report["bytes_per_image"]
-    ((source, bpp),) = report["bits_per_pixel"].items()
-    rows = [
-        ("images", f"{report['images']:,} ({report['split']} split of {report['dataset']})"),
-        ("loss", f"{mean['loss']:.5f}"),
-        *((tag, f"{mean[tag]:.5f}") for tag in mean if tag not in _NAMED),
-        ("PSNR", f"{mean['psnr_db']:.2f} dB"),
-        ("SSIM", f"{mean['ssim']:.4f}{_window_note(report['ssim_window'])}"),
-        ("MS-SSIM", _ms_ssim_text(report)),
-        (
-            "bits per pixel",
-            f"{bpp:.3f} {_SIZE_NOTES[source]}",
-        ),
-        (
-            "ratio",
-            f"{report['ratio']:.2f} : 1 ({sizes['pixels']:,.0f} bytes an image, "
-            f"{sizes[source]:,.0f} as latents)",
-        ),
-        ("encode", f"{report['encode_ms']:.2f} ms an image"),
-        ("decode", f"{report['decode_ms']:.2f} ms an image"),
-    ]
-    width = max(len(name) for name, _ in rows)
-    return [f"{name.ljust(width)}  {value}" for name, value in rows]
-
-
-_SIZE_NOTES = {
-    "stored": "as stored (latents in float32)",
-    "estimated": "as the entropy model estimates them",
-}
-_NAMED = frozenset({"loss", "psnr_db", "ssim", "ms_ssim"})
-
-
-def _window_note(window: int) -> str:
-    return "" if window == 11 else f" (window {window}: the images are too small for 11)"
-
-
-def _ms_ssim_text(report: dict[str, Any]) -> str:
-    scales = report["ms_ssim_scales"]
-    note = "" if scales == 5 else f" ({scales} of 5 scales fit the images)"
-    return f"{report['mean']['ms_ssim']:.4f}{note}"
 
 
 def _log(log_dir: Path, split: str, report: dict[str, Any]) -> None:
