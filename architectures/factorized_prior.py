@@ -76,21 +76,31 @@ class DeepFactorized(keras.layers.Layer):
                 )
         self.built = True
 
-    def cumulative_logits(self, values: Any) -> Any:
-        """Logits of the cumulative of each channel.
+    def bin_logits(self, values: Any) -> tuple[Any, Any]:
+        """Logits at the ends of unit bins: their sigmoid is the cumulative of each channel.
+
+        The width of a bin goes through the network beside its lower end, by
+        `tanh(l + w) - tanh(l) = tanh(w) (1 - tanh(l) tanh(l + w))`. As the difference of two logits
+        it would keep few digits where the density is wide.
 
         Args:
-            values: (C, 1, N), float32.
+            values: middles of the bins, (C, 1, N), float32.
 
         Returns:
-            (C, 1, N): sigmoid of it is the cumulative.
+            The logits at `values - 1/2`, (C, 1, N), and how much larger those at `values + 1/2`
+            are, (C, 1, N), positive.
         """
-        logits = values
+        lower, width = values - 0.5, ops.ones_like(values)
         for index, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
-            logits = ops.matmul(ops.softplus(matrix), logits) + bias  # (C, after, N)
+            weights = ops.softplus(matrix)
+            lower = ops.matmul(weights, lower) + bias  # (C, after, N)
+            width = ops.matmul(weights, width)
             if index < len(self.factors):
-                logits = logits + ops.tanh(self.factors[index]) * ops.tanh(logits)
-        return logits
+                factor, bent = ops.tanh(self.factors[index]), ops.tanh(lower)
+                slope = 1.0 - bent * ops.tanh(lower + width)
+                lower = lower + factor * bent
+                width = width + factor * ops.tanh(width) * slope
+        return lower, width
 
     def call(self, x: Any) -> Any:
         """Bits of the unit bins around x (..., C), float32, same shape."""
@@ -98,9 +108,7 @@ class DeepFactorized(keras.layers.Layer):
         channels = x.shape[-1]
         shape = ops.shape(x)
         rows = ops.expand_dims(ops.transpose(ops.reshape(x, (-1, channels))), 1)  # (C, 1, N)
-        bits = logistic_bin_bits(
-            self.cumulative_logits(rows - 0.5), self.cumulative_logits(rows + 0.5)
-        )
+        bits = logistic_bin_bits(*self.bin_logits(rows))
         return ops.reshape(ops.transpose(ops.squeeze(bits, 1)), shape)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

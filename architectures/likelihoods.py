@@ -32,12 +32,16 @@ _ERFC = (
 
 def log_upper_tail(x: Any) -> Any:
     """log of the standard normal's mass above x >= 0, exact also where the mass underflows."""
-    z = x * math.sqrt(0.5)
-    t = 1.0 / (1.0 + 0.5 * z)
+    return _log_scaled_tail(x) - 0.5 * x * x
+
+
+def _log_scaled_tail(x: Any) -> Any:
+    """log of the mass above x >= 0 times exp(x^2 / 2): what is left of it falls only like 1 / x."""
+    t = 1.0 / (1.0 + (0.5 * math.sqrt(0.5)) * x)
     polynomial = 0.0 * t
     for coefficient in reversed(_ERFC):
         polynomial = polynomial * t + coefficient
-    return ops.log(0.5 * t) - z * z + polynomial
+    return ops.log(0.5 * t) + polynomial
 
 
 def log1mexp(x: Any) -> Any:
@@ -67,9 +71,14 @@ def gaussian_bits(value: Any, scale: Any) -> Any:
     v_narrow = ops.where(wide, 0.0, v)
     low, high = (v_narrow - 0.5) / s, (v_narrow + 0.5) / s
     beside = low > 0.0  # the whole bin lies on one side of the mean
-    log_high = log_upper_tail(high)
-    log_low = log_upper_tail(ops.where(beside, low, 0.0))
-    outside = log_low + log1mexp(ops.where(beside, log_low - log_high, 1.0))
+    low_beside = ops.where(beside, low, 0.0)
+    scaled_low, scaled_high = _log_scaled_tail(low_beside), _log_scaled_tail(high)
+    # log tail(low) - log tail(high), where (high^2 - low^2) / 2 = v / s^2. As the difference of two
+    # logarithms it would lose the digits that they have in common.
+    ratio = v_narrow / ops.square(s) + (scaled_low - scaled_high)
+    log_low = scaled_low - 0.5 * ops.square(low_beside)
+    outside = log_low + log1mexp(ops.where(beside, ratio, 1.0))
+    log_high = scaled_high - 0.5 * ops.square(high)
     below = log_upper_tail(ops.where(beside, 0.0, -low))
     around = ops.log1p(-(ops.exp(below) + ops.exp(ops.where(beside, -1.0, log_high))))
     # exp(-1.0) * 2 < 1 keeps the branch not taken finite.
@@ -89,17 +98,17 @@ def _log_narrow_bin(v: Any, s: Any) -> Any:
     return -0.5 * t2 - ops.log(s) - _HALF_LOG_TWO_PI + ops.log1p(second + fourth)
 
 
-def logistic_bin_bits(lower: Any, upper: Any) -> Any:
-    """Bits of a bin whose cumulative at its ends is sigmoid(lower) and sigmoid(upper).
+def logistic_bin_bits(lower: Any, width: Any) -> Any:
+    """Bits of a bin whose cumulative at its ends is sigmoid(lower) and sigmoid(lower + width).
 
-    `sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u))`, taken as logarithms.
+    `sigmoid(l + w) - sigmoid(l) = sigmoid(l + w) sigmoid(-l) (1 - exp(-w))`, taken as logarithms.
 
     Args:
         lower: logit at the bin's lower end, float32.
-        upper: logit at its upper end, larger than `lower`.
+        width: how much larger the logit at its upper end is, positive.
 
     Returns:
         Bits, float32, same shape.
     """
-    log_mass = -ops.softplus(-upper) - ops.softplus(lower) + log1mexp(upper - lower)
+    log_mass = -ops.softplus(-(lower + width)) - ops.softplus(lower) + log1mexp(width)
     return log_mass * (-1.0 / LN2)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from scipy import special
 
 from architectures.factorized_prior import DeepFactorized, EntropyModel, FactorizedPrior
 from architectures.gdn import GDN
@@ -105,6 +106,36 @@ def test_masses_of_a_deep_factorized_density_sum_to_one() -> None:
     values = np.repeat(np.arange(-2000, 2001, dtype=np.float32)[:, None], CHANNELS, axis=1)
     mass = 2.0 ** -np.asarray(ops.convert_to_numpy(density(values))).astype(np.float64)
     np.testing.assert_allclose(mass.sum(axis=0), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 30.0])
+def test_likelihoods_of_a_deep_factorized_density_are_exact(spread: float) -> None:
+    """Against the difference of cumulatives in float64, to 1e-5 for likelihoods from 1e-9."""
+    rng = np.random.default_rng(6)
+    density = DeepFactorized(init_scale=10.0 * spread)
+    density.build((None, CHANNELS))
+    for weights, deviation in ((density.matrices, 0.3), (density.factors, 0.7)):
+        for each in weights:
+            start = ops.convert_to_numpy(each)
+            each.assign(start + deviation * rng.normal(size=start.shape))
+    values = (rng.uniform(-150.0, 150.0, (4000, CHANNELS)) * spread).astype(np.float32)
+
+    def logits(at: np.ndarray) -> np.ndarray:
+        found = at.T[:, None, :]  # (C, 1, N)
+        for index, matrix in enumerate(density.matrices):
+            wide = np.logaddexp(0.0, ops.convert_to_numpy(matrix).astype(np.float64))
+            found = wide @ found + ops.convert_to_numpy(density.biases[index])
+            if index < len(density.factors):
+                found += np.tanh(ops.convert_to_numpy(density.factors[index])) * np.tanh(found)
+        return found[:, 0].T
+
+    middle = values.astype(np.float64)
+    lower, upper = logits(middle - 0.5), logits(middle + 0.5)
+    expected = special.expit(upper) * special.expit(-lower) * -np.expm1(lower - upper)
+    found = 2.0 ** -ops.convert_to_numpy(density(values)).astype(np.float64)
+    likely = expected >= 1e-9
+    assert likely.sum() > 1000
+    np.testing.assert_allclose(found[likely], expected[likely], rtol=1e-5)
 
 
 def test_quantization_modes() -> None:
