@@ -11,6 +11,12 @@ from codec.tables import MAX_LENGTH, TableSet
 
 TAIL_MASS = 2.0**-20
 """Probability of a symbol outside its table, about; such symbols are coded as escapes."""
+ESCAPE_FLOOR = 2.0**-16
+"""Least probability of an escape in a table, whatever the distribution says.
+
+Symbols that no distribution expects do come: a model is never quite right. An escape then costs 16
+bits on top of the distance, not 24, and the symbols in range 2.2e-5 bits each.
+"""
 SEARCH_LIMIT = MAX_LENGTH // 2 - 1
 """Largest symbol, in absolute value, that a table made from a CDF reaches."""
 COLUMNS_AT_ONCE = 4096
@@ -57,7 +63,8 @@ def gaussian_tables(scales: ArrayLike, tail_mass: float = TAIL_MASS) -> TableSet
 
     Args:
         scales: (T,) standard deviations in symbols.
-        tail_mass: the probability of an escape, at most (it gets 2**-24 at least).
+        tail_mass: the probability of a symbol outside, at most; the escape gets `ESCAPE_FLOOR` at
+            least.
 
     Returns:
         T tables in the order of the scales.
@@ -65,7 +72,7 @@ def gaussian_tables(scales: ArrayLike, tail_mass: float = TAIL_MASS) -> TableSet
     lows, lengths, tables = [], [], []
     for scale in np.asarray(scales, np.float64).ravel():
         pmf, outside = gaussian_pmf(float(scale), tail_mass)
-        frequencies = optimal_frequencies(np.append(pmf, outside))
+        frequencies = optimal_frequencies(np.append(*_with_escape(pmf, outside)))
         half = pmf.size // 2
         # Of two symbols with equal gains one may have got the last unit: it goes to the middle.
         inner = np.minimum(frequencies[:-1], frequencies[-2::-1])
@@ -90,7 +97,8 @@ def tables_from_cdf(
         channels: number of rows that `cdf` gets and returns.
         survival: 1 - cdf, where it is known more precisely than that; the upper tail is taken from
             it.
-        tail_mass: the probability of an escape, about.
+        tail_mass: the probability of a symbol outside, about; the escape gets `ESCAPE_FLOOR` at
+            least.
 
     Returns:
         Tables in the order of the channels.
@@ -126,8 +134,21 @@ def tables_from_cdf(
         raise ValueError(
             f"channel {np.abs(total - 1.0).argmax()}: the CDF and its survival don't fit"
         )
-    rows = [row[:size] for row, size in zip(pmf / total[:, None], high - low + 1, strict=True)]
-    return TableSet.from_pmfs(rows, low.tolist(), (outside / total).tolist())
+    rows, escapes = zip(
+        *(
+            _with_escape(row[:size] / whole, tail / whole)
+            for row, size, tail, whole in zip(pmf, high - low + 1, outside, total, strict=True)
+        ),
+        strict=True,
+    )
+    return TableSet.from_pmfs(rows, low.tolist(), escapes)
+
+
+def _with_escape(pmf: Array, outside: float) -> tuple[Array, float]:
+    """Probabilities in range and of the escape, for those in range and outside; the sum stays."""
+    if outside >= ESCAPE_FLOOR:
+        return pmf, outside
+    return pmf * (1.0 - (ESCAPE_FLOOR - outside) / pmf.sum()), ESCAPE_FLOOR
 
 
 def _first(holds: Callable[[Array], NDArray[np.bool_]], channels: int) -> NDArray[np.int64]:

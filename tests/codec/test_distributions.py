@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec import gaussian_tables, tables_from_cdf
-from codec.distributions import SEARCH_LIMIT, TAIL_MASS, gaussian_pmf
+from codec.distributions import ESCAPE_FLOOR, SEARCH_LIMIT, TAIL_MASS, gaussian_pmf
 from codec.frequencies import redundancy_bits
 
 TOTAL = 1 << 24
@@ -74,13 +74,23 @@ def test_gaussian_tables_are_symmetric_and_lose_next_to_nothing():
         assert np.array_equal(table[:-1], table[-2::-1])
         pmf, outside = gaussian_pmf(scale)
         assert int(table.sum(dtype=np.int64)) == TOTAL
-        assert redundancy_bits(np.append(pmf, outside), table) < 1e-5
+        # What the escape's floor costs, log2(1 / (1 - floor)), and what rounding does.
+        assert redundancy_bits(np.append(pmf, outside), table) < 1.45 * ESCAPE_FLOOR + 1e-5
+
+
+def test_escapes_are_never_rare():
+    """A symbol that the model did not expect costs 16 bits and its distance."""
+    floor = int(TOTAL * ESCAPE_FLOOR)
+    steep = tables_from_cdf(lambda x: logistic(50 * x), 1, lambda x: logistic(-50 * x))
+    for tables in (gaussian_tables(SCALES), steep):
+        escapes = [tables.table(i)[-1] for i in range(len(tables))]
+        assert floor - 1 <= min(escapes) <= max(escapes) <= floor + 1
 
 
 def test_a_scale_near_zero_leaves_one_symbol():
     tables = gaussian_tables([1e-3])
     assert tables.lengths.tolist() == [1]
-    assert tables.table(0).tolist() == [TOTAL - 1, 1]
+    assert tables.table(0).tolist() == [TOTAL - 256, 256]
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
@@ -108,9 +118,10 @@ def test_tables_from_a_cdf_hold_its_probabilities():
         z = (k - centre[c]) / width[c]
         half = 0.5 / width[c]
         expected = np.sinh(half) / (np.cosh(z) + np.cosh(half))  # the difference, in closed form
+        beyond = [logistic(z[0] - half)[0], logistic(-z[-1] - half)[0]]
+        expected *= (1 - ESCAPE_FLOOR) / (1 - sum(beyond))
         found = tables.table(c)[:-1] / TOTAL
         assert np.abs(found - expected).max() <= 1.01 / TOTAL
-        beyond = [logistic(z[0] - half)[0], logistic(-z[-1] - half)[0]]
         assert max(beyond) <= TAIL_MASS / 2
         inner = [logistic(z[0] + half)[0], logistic(-z[-1] + half)[0]]
         assert min(inner) > TAIL_MASS / 2  # one symbol less would leave too much
