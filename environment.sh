@@ -9,10 +9,22 @@
 # that was interrupted, or that an edit has made outdated, is completed by the next command, and an
 # up-to-date one costs nothing. An activated virtual environment is left alone: what runs is always
 # .venv. CODECSMITH_PYTHON names the Python to make .venv with.
+#
+# What cannot be installed beside the rest gets an environment of its own: `use_environment` before
+# it names another folder and the versions of Python for it.
 
 _ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
-_VENV=$_ROOT/.venv
-_SUPPORTED='Python 3.11, 3.12 or 3.13'
+
+# use_environment NAME SUPPORTED VERSION...: what `run_in_environment` makes and runs is the folder
+# NAME beside this file, with one of the versions, the one to take first in front; SUPPORTED names
+# them in messages.
+use_environment() {
+  _NAME=$1
+  _VENV=$_ROOT/$1
+  _SUPPORTED=$2
+  _VERSIONS=("${@:3}")
+}
+use_environment .venv 'Python 3.11, 3.12 or 3.13' 3.13 3.12 3.11
 
 _say() { printf 'codecsmith: %s\n' "$*" >&2; }
 
@@ -30,18 +42,20 @@ _version() {
 }
 
 _supported() {
-  case $1 in
-    3.11 | 3.12 | 3.13) ;;
-    *) return 1 ;;
-  esac
+  local version
+  for version in "${_VERSIONS[@]}"; do
+    [[ $1 != "$version" ]] || return 0
+  done
+  return 1
 }
 
-# Debian's python3 lacks ensurepip until python3-venv is installed; such a Python makes no .venv.
+# Debian's python3 lacks ensurepip until python3-venv is installed; such a Python makes no
+# environment.
 _makes_venvs() {
   "$1" -c 'import ensurepip, venv' 2>/dev/null
 }
 
-# Sets _base to a Python to make .venv with, or to "uv".
+# Sets _base to a Python to make the environment with, or to "uv".
 _find_base() {
   local name path version incomplete=''
   if [[ -n ${CODECSMITH_PYTHON-} ]]; then
@@ -54,7 +68,7 @@ _find_base() {
     _base=$CODECSMITH_PYTHON
     return
   fi
-  for name in python3.13 python3.12 python3.11 python3 python; do
+  for name in "${_VERSIONS[@]/#/python}" python3 python; do
     # All of that name, since the first may be a shim that fails.
     while IFS= read -r path; do
       version=$(_version "$path") || continue
@@ -71,21 +85,22 @@ _find_base() {
   elif [[ -n $incomplete ]]; then
     _fail 2 "Python $incomplete has no venv module: install python$incomplete-venv, or uv (https://docs.astral.sh/uv)"
   else
-    _fail 2 "$_SUPPORTED was not found: install one of them, or uv (https://docs.astral.sh/uv)"
+    _fail 2 "$_SUPPORTED was not found: install one, or uv (https://docs.astral.sh/uv)"
   fi
 }
 
 _make_venv() {
-  local _base
+  local _base range
   _find_base
   # Whatever is there does not run: the rest of an interrupted start, or its Python was removed.
   rm -rf -- "$_VENV"
   if [[ $_base == uv ]]; then
-    _say "making .venv with uv"
-    uv venv --quiet --seed --python '>=3.11,<3.14' "$_VENV" || _fail 1 "uv could not make .venv"
+    _say "making $_NAME with uv"
+    range=">=${_VERSIONS[-1]},<3.$((${_VERSIONS[0]#3.} + 1))"
+    uv venv --quiet --seed --python "$range" "$_VENV" || _fail 1 "uv could not make $_NAME"
   else
-    _say "making .venv with $_base (Python $(_version "$_base"))"
-    "$_base" -m venv "$_VENV" || _fail 1 "$_base could not make .venv"
+    _say "making $_NAME with $_base (Python $(_version "$_base"))"
+    "$_base" -m venv "$_VENV" || _fail 1 "$_base could not make $_NAME"
   fi
 }
 
@@ -121,8 +136,8 @@ _install() {
   done
   "$_VENV/bin/python" -m pip --version >/dev/null 2>&1 ||
     "$_VENV/bin/python" -m ensurepip --default-pip >/dev/null 2>&1 ||
-    _fail 1 ".venv has no pip and it could not be installed: remove .venv and start again"
-  _say "installing $* into .venv (the first time this takes minutes; log: .venv/install.log)"
+    _fail 1 "$_NAME has no pip and it could not be installed: remove $_NAME and start again"
+  _say "installing $* into $_NAME (the first time this takes minutes; log: $_NAME/install.log)"
   : >"$_VENV/install.log"
   if ! _pip_install "${flags[@]}"; then
     tail -n 15 -- "$_VENV/install.log" >&2
@@ -137,19 +152,19 @@ _prepare() {
   local version=''
   [[ -e $_VENV ]] && version=$(_version "$_VENV/bin/python" || true)
   if [[ -n $version ]] && ! _supported "$version"; then
-    _fail 2 ".venv has Python $version, needed is $_SUPPORTED: remove .venv and start again"
+    _fail 2 "$_NAME has Python $version, needed is $_SUPPORTED: remove $_NAME and start again"
   fi
   [[ -n $version ]] || _make_venv
   _installed "$@" || _install "$@"
 }
 
-# _ready FILE...: leaves .venv with these requirements files installed.
+# _ready FILE...: leaves the environment with these requirements files installed.
 _ready() {
   local version
   version=$(_version "$_VENV/bin/python" || true)
   if [[ -n $version && -n ${CODECSMITH_PYTHON-} ]] &&
     [[ $(_version "$CODECSMITH_PYTHON" || true) != "$version" ]]; then
-    _say "CODECSMITH_PYTHON has no effect on the .venv that is there, with Python $version: remove it first"
+    _say "CODECSMITH_PYTHON has no effect on the $_NAME that is there, with Python $version: remove it first"
   fi
   if [[ -n $version ]] && _supported "$version" && _installed "$@"; then
     return
@@ -169,7 +184,7 @@ _ready() {
   fi
 }
 
-# run_in_environment FILE... -- ARGUMENTS: runs .venv's Python with the arguments from the
+# run_in_environment FILE... -- ARGUMENTS: runs the environment's Python with the arguments from the
 # repository's root, where the defaults of all commands lie. The exit status is that of Python.
 run_in_environment() {
   local files=() from=$PWD

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ["environment.sh", "trainer.sh", "validator.sh", "exporter.sh", "test.sh"]
+SCRIPTS = [
+    *("environment.sh", "trainer.sh", "validator.sh", "exporter.sh", "test.sh"),
+    "benchmarks/tfc.sh",
+]
 REQUIREMENTS = ["", "-export", "-video", "-test"]
 TOOLS = [
     "bash",
@@ -65,11 +68,11 @@ class Machine:
         self.root = folder / "my clone"
         self.bin = folder / "bin"
         self.log = folder / "log"
-        self.root.mkdir()
+        (self.root / "benchmarks").mkdir(parents=True)
         self.bin.mkdir()
         for name in SCRIPTS:
             shutil.copy2(ROOT / name, self.root / name)
-        for name in REQUIREMENTS:
+        for name in (*REQUIREMENTS, "-tfc"):
             (self.root / f"requirements{name}.txt").write_text(f"package{name}~=1.0\n")
         for name in TOOLS:
             if found := shutil.which(name):
@@ -207,7 +210,7 @@ def test_no_python_is_one_line_and_status_2(machine):
     assert done.returncode == 2
     assert done.stderr == (
         "codecsmith: Python 3.11, 3.12 or 3.13 was not found: "
-        "install one of them, or uv (https://docs.astral.sh/uv)\n"
+        "install one, or uv (https://docs.astral.sh/uv)\n"
     )
     assert done.stdout == "" and not (machine.root / ".venv").exists()
 
@@ -293,6 +296,46 @@ def test_an_environment_without_pip_gets_it(machine):
     assert "ensurepip" in machine.logged
 
 
+def test_the_reference_has_an_environment_of_its_own(machine):
+    machine.python("python3.13", "3.13")
+    machine.python("python3.11", "3.11")
+    (machine.root / "there.py").write_text(ECHO.format(status=7))
+    done = machine.run("benchmarks/tfc.sh", "there.py", "a b")
+    assert done.returncode == 7
+    assert json.loads(done.stdout) == [["there.py", "a b"], str(machine.root)]
+    assert machine.logged[0] == "venv python3.11"
+    assert machine.installs == [["requirements-tfc.txt"]]
+    assert "making .venv-tfc" in done.stderr and "log: .venv-tfc/install.log" in done.stderr
+    assert not (machine.root / ".venv").exists()
+    machine.run()
+    assert machine.logged[2] == "venv python3.13"
+    assert machine.installs == [["requirements-tfc.txt"], ["requirements.txt"]]
+
+
+def test_the_reference_needs_its_python(machine):
+    python = machine.python("python3.12", "3.12")
+    for variables, message in (
+        ({}, "Python 3.11 was not found: install one, or uv (https://docs.astral.sh/uv)"),
+        (
+            {"CODECSMITH_PYTHON": str(python)},
+            f"CODECSMITH_PYTHON={python} is Python 3.12; it must be Python 3.11",
+        ),
+    ):
+        done = machine.run("benchmarks/tfc.sh", **variables)
+        assert done.returncode == 2
+        assert done.stderr == f"codecsmith: {message}\n"
+    assert machine.logged == []
+
+
+def test_uv_makes_the_environment_of_the_reference(machine):
+    machine.python("hidden", "3.11")
+    (machine.bin / "uv").write_text(FAKE_UV)
+    (machine.bin / "uv").chmod(0o755)
+    assert machine.run("benchmarks/tfc.sh", "-c", "").returncode == 0
+    assert "--python >=3.11,<3.12 " in machine.logged[0]
+    assert machine.logged[0].endswith("/.venv-tfc")
+
+
 @pytest.mark.parametrize("rest", ["empty", "python does not run", "dangling"])
 def test_the_rest_of_an_environment_is_made_anew(machine, rest):
     machine.python("python3.12", "3.12")
@@ -374,7 +417,7 @@ def test_an_activated_environment_changes_nothing(machine, tmp_path):
 def test_requirements_are_bounded_and_name_no_index(path):
     lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
     for line in filter(None, lines):
-        assert re.fullmatch(r"[A-Za-z0-9_-]+(~=[\d.]+|>=[\d.]+(,<[\d.]+)?)", line), line
+        assert re.fullmatch(r"[A-Za-z0-9_-]+([~=]=[\d.]+|>=[\d.]+(,<[\d.]+)?)", line), line
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS[1:], ".ci/run", ".ci/lint"])
