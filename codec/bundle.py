@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from codec.errors import NicBundleError, NicError
 from codec.geometry import Geometry, Grid
@@ -41,6 +41,8 @@ CODER: Final = "coder.safetensors"
 FILES: Final = (WEIGHTS, TABLES, HYPER_TABLES, CODER)
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_FILE_BYTES: Final = 1 << 30
+MAX_BYTES_PER_PIXEL: Final = 1 << 24
+MAX_OFFSET: Final = 4096
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -70,7 +72,7 @@ class GeometryEntry(_Part):
     first: list[int] = Field(min_length=2, max_length=2)
     step: list[int] = Field(min_length=2, max_length=2)
     grids: dict[Literal["y", "z"], GridEntry]
-    bytes_per_pixel: int = Field(ge=1, le=1 << 24)
+    bytes_per_pixel: int = Field(ge=1, le=MAX_BYTES_PER_PIXEL)
 
 
 class LayerEntry(_Part):
@@ -93,7 +95,7 @@ class QualityEntry(_Part):
     """See `codec.latent_coders.Quality`."""
 
     gain: float
-    offset: int = Field(ge=-4096, le=4096)
+    offset: int = Field(ge=-MAX_OFFSET, le=MAX_OFFSET)
 
 
 class CoderEntry(_Part):
@@ -105,6 +107,12 @@ class CoderEntry(_Part):
     quantizer: Literal["naive", "min-max", "k-means"] | None = None
     qualities: list[QualityEntry] = Field(min_length=1, max_length=256)
     default_quality: int = Field(ge=0, le=255)
+
+    @model_validator(mode="after")
+    def _default_is_one_of_them(self) -> CoderEntry:
+        if self.default_quality >= len(self.qualities):
+            raise ValueError("the default quality is none of the qualities")
+        return self
 
 
 class Manifest(_Part):
@@ -145,12 +153,20 @@ class Bundle:
         manifest = _manifest(path, text)
         if set(manifest.files) - set(FILES) or WEIGHTS not in manifest.files:
             raise NicBundleError(f"{path / MANIFEST}: it names files that no bundle has")
-        for name, entry in manifest.files.items():
-            file = path / name
-            content = _content(file, entry.bytes)
-            if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
-                raise NicBundleError(f"{file}: damaged, it is not the file {MANIFEST} names")
-        return cls(path, manifest, hashlib.sha256(text).digest())
+        bundle = cls(path, manifest, hashlib.sha256(text).digest())
+        for name in manifest.files:
+            bundle._file(name)
+        return bundle
+
+    def _file(self, name: str) -> bytes:
+        """One of the files, seen to be the one that the manifest names whenever it is read."""
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise NicBundleError(f"{self.path}: the bundle lacks {name}")
+        content = _content(self.path / name, entry.bytes)
+        if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise NicBundleError(f"{self.path / name}: damaged, not the file that {MANIFEST} names")
+        return content
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -189,6 +205,7 @@ class Bundle:
             if entry.kind == "quantized":
                 quantizer = Quantizer(arrays["low"], arrays["high"], arrays.get("codebook"))
                 return QuantizedCoder(quantizer, tables, channels)
+            _check_upsampling(grids["y"], grids["z"], self.network.upsampling)
             return HyperpriorCoder(
                 self._tables(HYPER_TABLES),
                 tables,
@@ -211,24 +228,32 @@ class Bundle:
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays in one of the bundle's files."""
-        if name not in self.manifest.files:
-            raise NicBundleError(f"{self.path}: the bundle lacks {name}")
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        content = _content(self.path / name, MAX_FILE_BYTES)
+        content = self._file(name)
         try:
             return load(content)
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise NicBundleError(f"{self.path / name}: not well formed: {error}") from None
+            what = f"{self.path / name}: not well formed: {printable(str(error))}"
+            raise NicBundleError(what) from None
 
     def _tables(self, name: str) -> TableSet:
-        if name not in self.manifest.files:
-            raise NicBundleError(f"{self.path}: the bundle lacks {name}")
+        content = self._file(name)
         try:
-            return TableSet.from_bytes(_content(self.path / name, MAX_FILE_BYTES))
+            return TableSet.from_bytes(content)
         except NicError as error:
             raise NicBundleError(f"{self.path / name}: {error}") from None
+
+
+def _check_upsampling(y: Grid, z: Grid, factor: int) -> None:
+    """Before the network runs: what it makes of hyper-latents must be as large as the latents."""
+    sizes = [(*grid.shape[:-1], *grid.growth) for grid in (y, z)]
+    if sizes[0] != tuple(factor * side for side in sizes[1]) or len(y.shape) != 3:
+        raise NicBundleError(
+            f"the integer network makes sides {factor} times as long; the latents are {y.shape}, "
+            f"the hyper-latents {z.shape}"
+        )
 
 
 def read_network(entry: NetworkEntry, arrays: Arrays) -> IntegerNetwork:
@@ -279,7 +304,13 @@ def bundle_files(
         geometry: blocks and latents.
         coder: the entropy coder.
         contents: the other files.
+
+    Raises:
+        NicBundleError: a file is too large for a bundle.
     """
+    for file, content in contents.items():
+        if len(content) > MAX_FILE_BYTES:
+            raise NicBundleError(f"{file}: {len(content)} bytes; {MAX_FILE_BYTES} are allowed")
     manifest = Manifest(
         format=FORMAT,
         version=VERSION,
@@ -294,6 +325,12 @@ def bundle_files(
     )
     text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False) + "\n"
     return {MANIFEST: text.encode(), **contents}
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Words out of a file that may be hostile: on one line, without control characters."""
+    plain = "".join(each if each.isprintable() else "?" for each in text)
+    return plain if len(plain) <= limit else plain[: limit - 3] + "..."
 
 
 def _content(path: Path, most: int) -> bytes:
@@ -322,6 +359,6 @@ def _manifest(path: Path, text: bytes) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"]) or "the whole"
-        raise NicBundleError(f"{where}: {place}: {first['msg']}") from None
+        raise NicBundleError(f"{where}: {printable(place)}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise NicBundleError(f"{where}: not JSON: {error}") from None
