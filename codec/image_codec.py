@@ -18,6 +18,7 @@ from codec.errors import NicBundleError, NicFieldError
 from codec.geometry import Pixels
 from codec.header import DIGEST_BYTES, Header, Mode
 from codec.latent_coders import Decoded, Float32
+from codec.seams import fade_in
 from codec.tiling import Tiling
 
 WHOLE_BYTES: Final = 3 << 29
@@ -25,8 +26,6 @@ WHOLE_BYTES: Final = 3 << 29
 TILE: Final = 1024
 OVERLAP: Final = 32
 """Pixels that neighbouring tiles share, over which one fades into the other."""
-MARGIN: Final = 8
-"""Outermost pixels of a tile that are not used where there is a neighbour."""
 FREE_PIXELS: Final = 1 << 22
 """Pixels, padding included, that any file may make the model work on."""
 PADDED_PIXELS_PER_BYTE: Final = 8192
@@ -142,7 +141,8 @@ class ImageCodec:
         if not 0 <= quality < self.bundle.qualities:
             raise ValueError(f"quality {quality}; the model has 0 to {self.bundle.qualities - 1}")
         header = self._header(picture, tile)
-        return self._file(picture, header, self._analysed(picture, header), quality)
+        latents = self._analysed(picture, header)
+        return self._file(picture, header, latents, quality, _coded_alpha(picture))
 
     def compress_to(self, picture: Picture, most_bytes: int, tile: int | None = None) -> bytes:
         """The file of the highest quality that has at most so many bytes, found by bisection.
@@ -156,8 +156,8 @@ class ImageCodec:
             PictureError: the model is for other pictures, or even the lowest quality takes more.
         """
         header = self._header(picture, tile)
-        latents = self._analysed(picture, header)
-        best = self._file(picture, header, latents, 0)
+        latents, alpha = self._analysed(picture, header), _coded_alpha(picture)
+        best = self._file(picture, header, latents, 0, alpha)
         if len(best) > most_bytes:
             raise PictureError(
                 f"takes {len(best)} bytes at the lowest quality, {most_bytes} were asked for"
@@ -165,7 +165,7 @@ class ImageCodec:
         low, high = 0, self.bundle.qualities - 1
         while low < high:
             middle = (low + high + 1) // 2
-            data = self._file(picture, header, latents, middle)
+            data = self._file(picture, header, latents, middle, alpha)
             if len(data) <= most_bytes:
                 low, best = middle, data
             else:
@@ -183,7 +183,7 @@ class ImageCodec:
         picture = Picture(np.zeros((height, width, channels), np.uint8))
         _check_shapes(latents, self.bundle.geometry.plan(height, width).shapes)
         quality = self.bundle.manifest.coder.default_quality
-        return self._file(picture, self._header(picture, 0), [latents], quality)
+        return self._file(picture, self._header(picture, 0), [latents], quality, None)
 
     def _header(self, picture: Picture, tile: int | None) -> Header:
         self._check_picture(picture)
@@ -215,6 +215,7 @@ class ImageCodec:
         header: Header,
         latents: Sequence[Mapping[str, Float32]],
         quality: int,
+        alpha: bytes | None,
     ) -> bytes:
         streams, crc = [], 0
         for tile in latents:
@@ -224,7 +225,7 @@ class ImageCodec:
         file = NicFile(
             header=replace(header, quality=quality, latents_crc32=crc),
             latents=tuple(streams),
-            alpha=None if picture.alpha is None else encode_alpha(picture.alpha),
+            alpha=alpha,
             icc_profile=picture.icc_profile,
             exif=picture.exif,
         )
@@ -265,7 +266,7 @@ class ImageCodec:
             blocks = self.transforms.synthesise(decoded.y_hat)
             wanted = (plan.rows * plan.columns, *plan.block, channels)
             _check_shapes({"pixels": blocks}, {"pixels": wanted})
-            _fade_in(pixels, plan.picture(blocks), box, header.tiling)
+            fade_in(pixels, plan.picture(blocks), box, header.tiling)
         return Picture(
             _as_mode(pixels, header.mode), alpha, file.icc_profile, file.exif, header.orientation
         )
@@ -321,6 +322,10 @@ class ImageCodec:
         return pixels if same else np.repeat(pixels, 3, axis=2)
 
 
+def _coded_alpha(picture: Picture) -> bytes | None:
+    return None if picture.alpha is None else encode_alpha(picture.alpha)
+
+
 def _boxes(header: Header) -> list[tuple[int, int, int, int]]:
     if header.tiling is None:
         return [(0, 0, header.width, header.height)]
@@ -341,40 +346,3 @@ def _as_mode(pixels: Pixels, mode: Mode) -> Pixels:
         return pixels
     total = pixels.astype(np.uint16).sum(axis=2, keepdims=True)
     return ((2 * total + 3) // 6).astype(np.uint8)
-
-
-def _fade_in(
-    pixels: Pixels, piece: Pixels, box: tuple[int, int, int, int], tiling: Tiling | None
-) -> None:
-    """Puts a tile into its place; over the pixels it shares, it takes over step by step."""
-    left, top, right, bottom = box
-    place = pixels[top:bottom, left:right]
-    if tiling is None:
-        place[:] = piece
-        return
-    down = _ramp(bottom - top, tiling.overlap if top else 0)
-    across = _ramp(right - left, tiling.overlap if left else 0)
-    kept = tiling.overlap if top else 0
-    # Rows below the overlap with the tiles above only fade from left to right.
-    _blend(place[:kept], piece[:kept], down[:kept, None] * across)
-    edge = tiling.overlap if left else 0
-    _blend(place[kept:, :edge], piece[kept:, :edge], np.broadcast_to(across[:edge], (1, edge)))
-    place[kept:, edge:] = piece[kept:, edge:]
-
-
-def _ramp(size: int, overlap: int) -> Float32:
-    """How much of a tile is shown along one side: from 0 at a shared end to 1."""
-    weight = np.ones(size, np.float32)
-    margin = min(MARGIN, overlap // 4)
-    steps = overlap - 2 * margin
-    rising = (np.arange(overlap, dtype=np.float32) - margin + 0.5) / max(steps, 1)
-    shown = min(size, overlap)
-    weight[:shown] = np.clip(rising, 0.0, 1.0)[:shown]
-    return weight
-
-
-def _blend(place: Pixels, piece: Pixels, weight: Float32) -> None:
-    if place.size:
-        shown = weight[:, :, None]
-        mixed = place.astype(np.float32) * (1 - shown) + piece.astype(np.float32) * shown
-        place[:] = np.round(mixed).astype(np.uint8)
