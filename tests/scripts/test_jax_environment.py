@@ -27,17 +27,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory):
+def python(jax_python):
     """The Python of an environment without TensorFlow."""
-    given = os.environ.get("CODECSMITH_JAX_PYTHON")
-    if given:
-        return given
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    made = folder / "bin" / "python"
-    requirements = ROOT / "requirements-jax.txt"
-    subprocess.run([made, "-m", "pip", "install", "-q", "-r", requirements], check=True)
-    return str(made)
+    return jax_python
 
 
 def run(python, folder, *arguments):
