@@ -1,6 +1,5 @@
 """From a trained model to a codec bundle, seen to give back what it was given."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from builders.codec_rate import RateCost, rate_cost
 from builders.codec_tables import counted_tables, density_tables
 from builders.codec_transforms import (
     KerasTransforms,
+    bundle_transforms,
     codec_weights,
     serving,
     set_codec_weights,
@@ -26,14 +26,14 @@ from builders.data_splits import Splits
 from builders.errors import RunError, UserError
 from builders.export_targets import written_whole
 from builders.integer_conversion import convert
-from builders.places import HYPER_DECODER
+from builders.places import ENTROPY_MODEL, HYPER_DECODER
 from builders.spec import Spec
 from builders.training import open_splits
 from builders.weights_choice import WeightsChoice, load_chosen
 from codec.bundle import (
     CODER,
     HYPER_TABLES,
-    MANIFEST,
+    MAX_OFFSET,
     TABLES,
     WEIGHTS,
     Bundle,
@@ -44,9 +44,11 @@ from codec.bundle import (
 )
 from codec.container import NicFile
 from codec.distributions import gaussian_tables
-from codec.image_codec import ImageCodec, Picture
+from codec.errors import NicError
+from codec.image_codec import ImageCodec, Picture, PictureError
 from codec.latent_coders import LatentsError, whole_numbers
 from codec.quantizers import Quantizer
+from codec.tables import TableSet
 
 Say = Callable[[str], None]
 SAMPLE_IMAGES = 256
@@ -132,11 +134,12 @@ def make_codec(
         )
     weights: dict[str, NDArray[Any]] = dict(codec_weights(generator))
     if choices.half:
-        with np.errstate(over="ignore"):
-            weights = {name: each.astype(np.float16) for name, each in weights.items()}
+        weights = _halved(weights)
         set_codec_weights(generator, weights, spec.name)
     transforms = KerasTransforms(generator)
     latents = [transforms.analyse(batch) for batch in images]
+    if not all(np.isfinite(values).all() for each in latents for values in each.values()):
+        raise RunError(f"{spec.name} can't become a codec: its latents are not all finite numbers")
     contents = {WEIGHTS: save(weights)}
     cost = None
     try:
@@ -148,12 +151,21 @@ def make_codec(
         else:
             name = choices.quantizer or spec.sections.model.layers.generator.quantizer
             entry, more = _quantized(latents, name or DEFAULT_QUANTIZER)
-    except LatentsError as error:
-        raise RunError(f"{spec.name}: {error}") from None
-    contents.update(more)
-    geometry = codec_geometry(generator, spec)
-    files = bundle_files(spec.name, _stored_spec(spec), geometry, entry, contents)
+        contents.update(more)
+        geometry = codec_geometry(generator, spec)
+        files = bundle_files(spec.name, _stored_spec(spec), geometry, entry, contents)
+    except NicError as error:
+        raise RunError(f"{spec.name} can't become a codec: {error}") from None
     return CodecParts(files, cost)
+
+
+def _halved(weights: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    with np.errstate(over="ignore"):
+        halved = {name: each.astype(np.float16) for name, each in weights.items()}
+    for name, each in halved.items():
+        if np.isinf(each).any():
+            raise UserError(f"--weights float16: {name} has weights above its largest, 65504")
+    return halved
 
 
 def _hyperprior(
@@ -163,7 +175,7 @@ def _hyperprior(
     converted = convert(model, z, HYPER_DECODER)
     network, arrays = network_parts(converted.network)
     contents: dict[str, bytes] = {
-        TABLES: gaussian_tables(model.scales()).to_bytes(),
+        TABLES: _scale_tables(model).to_bytes(),
         HYPER_TABLES: density_tables(model.density).to_bytes(),
         CODER: save(arrays),
     }
@@ -178,6 +190,16 @@ def _hyperprior(
     return entry, contents, rate_cost(model, converted, latents, pixels)
 
 
+def _scale_tables(model: Hyperprior) -> TableSet:
+    try:
+        return gaussian_tables(model.scales())
+    except (ValueError, NicError) as error:
+        raise UserError(
+            f"{ENTROPY_MODEL}: its scales have no tables: {error}; use a smaller scale_max or "
+            "fewer scale_levels"
+        ) from None
+
+
 def _qualities(model: Hyperprior) -> list[QualityEntry]:
     """Gains around 1: what residuals are multiplied by, and the scales with them."""
     table = np.log(model.scales())
@@ -185,7 +207,7 @@ def _qualities(model: Hyperprior) -> list[QualityEntry]:
     entries = []
     for quality in range(QUALITIES):
         octaves = (quality - TRAINED_QUALITY) / OCTAVE
-        offset = round(octaves * float(np.log(2.0)) / step)
+        offset = int(np.clip(round(octaves * float(np.log(2.0)) / step), -MAX_OFFSET, MAX_OFFSET))
         entries.append(QualityEntry(gain=float(np.float32(2.0**octaves)), offset=offset))
     return entries
 
@@ -198,8 +220,6 @@ def _quantized(latents: Sequence[dict[str, Any]], name: str) -> tuple[CoderEntry
     if name == "float32":
         return CoderEntry(kind="stored", qualities=_single(), default_quality=0), {}
     y = np.concatenate([each["y"].reshape(-1, each["y"].shape[-1]) for each in latents])
-    if not np.isfinite(y).all():
-        raise LatentsError("the encoder's latents are not all finite numbers")
     makers: dict[str, Callable[[NDArray[np.float32]], Quantizer]] = {
         "naive": lambda _: Quantizer.naive(),
         "min-max": Quantizer.min_max,
@@ -285,24 +305,25 @@ def check_codec(
     Raises:
         RunError: latents or pixels differ from what the networks give.
     """
-    bundle = Bundle.read(folder)
-    transforms = KerasTransforms(serving(generator, bundle))
-    codec = ImageCodec(bundle, lambda: transforms)
-    sizes, bits = 0, 0.0
-    pixels = 0
-    for image in [each for batch in images for each in batch][:CHECKED_IMAGES]:
-        data = codec.compress(Picture(image))
-        (decoded,) = codec.decode_latents(NicFile.from_bytes(data))
-        expected = transforms.synthesise(decoded.y_hat)
-        plan = bundle.geometry.plan(*image.shape[:2])
-        if not np.array_equal(codec.decompress(data).pixels, plan.picture(expected)):
-            raise RunError(f"{folder}: the bundle does not give back what the networks make")
-        sizes += len(data)
-        pixels += image[..., 0].size
-        bits += 8 * len(data)
-    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    tried = [each for batch in images for each in batch][:CHECKED_IMAGES]
+    size = pixels = 0
+    try:
+        bundle = Bundle.read(folder)
+        codec = ImageCodec(bundle, lambda: bundle_transforms(bundle))
+        transforms = KerasTransforms(serving(generator, bundle))
+        for image in tried:
+            data = codec.compress(Picture(image))
+            (decoded,) = codec.decode_latents(NicFile.from_bytes(data))
+            expected = transforms.synthesise(decoded.y_hat)
+            plan = bundle.geometry.plan(*image.shape[:2])
+            if not np.array_equal(codec.decompress(data).pixels, plan.picture(expected)):
+                raise RunError(f"{folder}: the bundle does not give back what the networks make")
+            size += len(data)
+            pixels += image[..., 0].size
+    except (NicError, LatentsError, PictureError) as error:
+        raise RunError(f"{folder}: the bundle can't be used: {error}") from None
     return [
-        f"digest     {digest[:16]}",
-        f"checked    {CHECKED_IMAGES} images of the training split: {bits / pixels:.3f} bits per "
-        f"pixel in {sizes:,} bytes of files",
+        f"digest     {bundle.digest.hex()[:16]}",
+        f"checked    {len(tried)} images of the training split: {8 * size / pixels:.3f} bits per "
+        f"pixel in {size:,} bytes of files",
     ]

@@ -13,7 +13,7 @@ from builders.export_info import SideRule
 from builders.export_sizes import side_rule
 from builders.model_builder import nominal_shape
 from builders.spec import Spec
-from codec.bundle import GeometryEntry, GridEntry
+from codec.bundle import MAX_BYTES_PER_PIXEL, GeometryEntry, GridEntry
 
 Shape = tuple[int, ...]
 FLOAT_BYTES = 4
@@ -29,7 +29,7 @@ def codec_geometry(generator: Generator, spec: Spec) -> GeometryEntry:
         spec: of the generator.
 
     Raises:
-        RunError: the latents don't grow evenly with the image.
+        RunError: the latents don't grow evenly with the image, or are larger than it.
     """
     _, height, width, channels = nominal_shape(spec)
     free = with_free_size(generator, channels)
@@ -51,7 +51,7 @@ def codec_geometry(generator: Generator, spec: Spec) -> GeometryEntry:
         first=first,
         step=step,
         grids=entries,  # type: ignore[arg-type]
-        bytes_per_pixel=_bytes_per_pixel(model, sample),
+        bytes_per_pixel=min(_bytes_per_pixel(model, sample), MAX_BYTES_PER_PIXEL),
     )
 
 
@@ -105,6 +105,8 @@ def _grids(
     grids = {}
     for key, shape in base.items():
         growth = [one[key][axis] - shape[axis] for axis in (0, 1)]
+        if any(more > side for more, side in zip(growth, (rows.step, columns.step), strict=True)):
+            raise RunError(f"{name}: its latents are larger than the image: nothing is compressed")
         grown = (shape[0] + 5 * growth[0], shape[1] + 5 * growth[1], shape[2])
         if grown != more[key]:
             raise RunError(f"{name}: its latents don't grow evenly with the image")

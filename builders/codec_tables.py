@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from architectures.factorized_prior import DeepFactorized
+from builders.errors import RunError
 from codec.distributions import tables_from_cdf
 from codec.quantizers import LEVELS
 from codec.tables import MAX_ENTRIES, TableSet
@@ -19,6 +20,9 @@ def density_tables(density: DeepFactorized) -> TableSet:
 
     The ends of each table are found where the tails run out: nothing has to be kept up to date
     while training.
+
+    Raises:
+        RunError: its weights are not finite.
     """
 
     def weights(variables: list[keras.Variable]) -> list[Array]:
@@ -26,6 +30,8 @@ def density_tables(density: DeepFactorized) -> TableSet:
 
     matrices, biases = weights(density.matrices), weights(density.biases)
     factors = weights(density.factors)
+    if not all(np.isfinite(each).all() for each in (*matrices, *biases, *factors)):
+        raise RunError("the learned density has weights that are not finite")
 
     def logits(positions: Array) -> Array:
         found = positions[:, None, :]  # (C, 1, N)

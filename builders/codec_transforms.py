@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from architectures.autoencoder import Generator, to_uint8
 from architectures.deployment import with_free_size
 from architectures.hyperprior import Hyperprior, ScaleHyperprior
+from builders.codec_geometry import latent_shapes
 from builders.model_builder import ModelBuilder
 from builders.problems import SpecError
 from builders.spec import parse_spec
-from codec.bundle import WEIGHTS, Bundle
+from codec.bundle import MANIFEST, WEIGHTS, Bundle, printable
 from codec.errors import NicBundleError
 
 Pixels = NDArray[np.uint8]
@@ -98,7 +99,7 @@ def set_codec_weights(
     variables = dict(_named_variables(generator))
     if set(variables) != set(weights):
         odd = sorted(set(variables) ^ set(weights))
-        raise NicBundleError(f"{where}: not the weights of its spec: {odd[0]}")
+        raise NicBundleError(f"{where}: not the weights of its spec: {printable(odd[0])}")
     for name, variable in variables.items():
         values = weights[name]
         if values.dtype.kind != "f" or values.shape != tuple(variable.shape):
@@ -132,9 +133,23 @@ def bundle_transforms(bundle: Bundle, precision: str = "float32") -> KerasTransf
     """
     weights = bundle.arrays(WEIGHTS)
     try:
-        spec = parse_spec(bundle.manifest.spec, str(bundle.path / "bundle.json"))
+        spec = parse_spec(bundle.manifest.spec, str(bundle.path / MANIFEST))
         generator = ModelBuilder(spec, precision).build().generator
     except SpecError as error:
-        raise NicBundleError(str(error)) from None
+        first = printable(str(error.problems[0]))
+        raise NicBundleError(f"{bundle.path / MANIFEST}: its spec: {first}") from None
     set_codec_weights(generator, weights, str(bundle.path / WEIGHTS))
-    return KerasTransforms(serving(generator, bundle))
+    served = serving(generator, bundle)
+    _check_sizes(served, bundle)
+    return KerasTransforms(served)
+
+
+def _check_sizes(generator: Generator, bundle: Bundle) -> None:
+    """The sizes that the bundle names are those of its spec: no picture comes out wrong."""
+    geometry = bundle.geometry
+    for steps in (0,) if geometry.step == (0, 0) else (0, 1, 3):
+        first, step = geometry.first, geometry.step
+        image = first[0] + steps * step[0], first[1] + steps * step[1], geometry.channels
+        wanted = {name: grid.at(steps, steps) for name, grid in geometry.grids.items()}
+        if latent_shapes(generator, image) != wanted:
+            raise NicBundleError(f"{bundle.path / MANIFEST}: its sizes are not those of its spec")
