@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,24 @@ def workdir(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def jax_python(tmp_path_factory) -> str:
+    """The Python of an environment without TensorFlow, for tests marked jax.
+
+    Made from requirements-jax.txt, which takes minutes and the network; CODECSMITH_JAX_PYTHON names
+    one that is there already.
+    """
+    given = os.environ.get("CODECSMITH_JAX_PYTHON")
+    if given:
+        return given
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    made = folder / "bin" / "python"
+    requirements = Path(__file__).resolve().parent.parent / "requirements-jax.txt"
+    subprocess.run([made, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+    return str(made)
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory, tiny) -> Iterator[Any]:
     """A run of the tiny spec that was not disturbed. Read only."""
     from builders.session import TrainOptions
@@ -118,6 +137,14 @@ def finished(tmp_path_factory, tiny) -> Iterator[Any]:
         run = train(tiny(), options)
     # The folder's path is relative to where the run was made; tests run elsewhere.
     yield FinishedRun(folder / "runs" / "first", run)
+
+
+@pytest.fixture(scope="session")
+def codecs(tmp_path_factory) -> Any:
+    """Tiny codecs by kind: `codecs["scale"]`. Read only."""
+    from tests.codec_models import Codecs
+
+    return Codecs(tmp_path_factory.mktemp("codecs"))
 
 
 class FinishedRun:

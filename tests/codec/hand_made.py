@@ -1,5 +1,8 @@
 """Bundles made by hand, and networks in NumPy: codecs without Keras."""
 
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from safetensors.numpy import save
 from codec.bundle import (
     CODER,
     HYPER_TABLES,
+    MANIFEST,
     TABLES,
     WEIGHTS,
     Bundle,
@@ -115,6 +119,28 @@ def files(
         CoderEntry(kind=kind, **more),
         contents,
     )
+
+
+def changed(contents: dict[str, bytes], change: Callable[[Any], object]) -> dict[str, bytes]:
+    """A bundle whose manifest is another; what it says of its files stays right."""
+    tree = json.loads(contents[MANIFEST])
+    change(tree)
+    return {**contents, MANIFEST: json.dumps(tree).encode()}
+
+
+def replaced(contents: dict[str, bytes], **files: bytes | None) -> dict[str, bytes]:
+    """A bundle with other files, rightly named in its manifest; None leaves one out."""
+    given = {name.replace("__", "."): content for name, content in files.items()}
+    rest = {name: each for name, each in (contents | given).items() if each is not None}
+
+    def change(tree: Any) -> None:
+        tree["files"] = {
+            name: {"bytes": len(each), "sha256": hashlib.sha256(each).hexdigest()}
+            for name, each in rest.items()
+            if name != MANIFEST
+        }
+
+    return changed(rest, change)
 
 
 def write(folder: Path, contents: dict[str, bytes]) -> Path:

@@ -25,6 +25,7 @@ from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerNetwork
 from codec.latent_coders import FactorizedCoder, HyperpriorCoder, QuantizedCoder, StoredCoder
 from tests.codec import hand_made
+from tests.codec.hand_made import changed, replaced
 
 
 @pytest.fixture
@@ -32,28 +33,6 @@ def hyperprior(tmp_path):
     """The folder of a bundle, and its files."""
     contents = hand_made.files("hyperprior")
     return hand_made.write(tmp_path / "bundle", contents), contents
-
-
-def changed(contents, change):
-    """A bundle whose manifest is another; what it says of its files stays right."""
-    tree = json.loads(contents[MANIFEST])
-    change(tree)
-    return {**contents, MANIFEST: json.dumps(tree).encode()}
-
-
-def replaced(contents, **files):
-    """A bundle with other files, rightly named in its manifest; None leaves one out."""
-    files = {name.replace("__", "."): content for name, content in files.items()}
-    rest = {name: each for name, each in (contents | files).items() if each is not None}
-
-    def change(tree):
-        tree["files"] = {
-            name: {"bytes": len(each), "sha256": hashlib.sha256(each).hexdigest()}
-            for name, each in rest.items()
-            if name != MANIFEST
-        }
-
-    return changed(rest, change)
 
 
 def refused(folder, contents, message, error=NicBundleError):
