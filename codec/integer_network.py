@@ -279,13 +279,16 @@ def _exact_sums(layer: IntegerLayer, x: Int) -> Int:
     top = max(rows - s, 0) // 2 if transposed else (rows - 1) // 2
     left = max(columns - s, 0) // 2 if transposed else (columns - 1) // 2
     sums = np.zeros((batch, high, wide, outputs), np.int64)
+    flat = kernel.transpose(2, 0, 1, 3).reshape(x.shape[3], -1).astype(np.float64)
     for row in range(height):
         for column in range(width):
-            for i in range(rows):
-                for j in range(columns):
-                    # A convolution reads at row + i - top, so an input adds to row - i + top.
-                    y = row * s + i - top if transposed else row - i + top
-                    z = column * s + j - left if transposed else column - j + left
-                    if 0 <= y < high and 0 <= z < wide:
-                        sums[:, y, z] += x[:, row, column] @ kernel[i, j]
+            # In float64 whole numbers are exact up to 2**53, far above any sum here.
+            spread = (x[:, row, column].astype(np.float64) @ flat).astype(np.int64)
+            for place, part in enumerate(np.split(spread, rows * columns, axis=1)):
+                i, j = divmod(place, columns)
+                # A convolution reads at row + i - top, so an input adds to row - i + top.
+                y = row * s + i - top if transposed else row - i + top
+                z = column * s + j - left if transposed else column - j + left
+                if 0 <= y < high and 0 <= z < wide:
+                    sums[:, y, z] += part
     return sums

@@ -66,7 +66,13 @@ def test_the_spec_is_the_default_spec() -> None:
 def test_links_and_pictures_are_there() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            path, _, heading = target.partition("#")
+            text = (ROOT / path).read_text(encoding="utf-8") if heading else ""
+            found = {
+                re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
+                for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            }
+            assert (ROOT / path).exists() and (not heading or heading in found), target
 
 
 def test_the_library_lines_run(tmp_path: Path) -> None:
