@@ -113,6 +113,7 @@ class FactorizedCoder:
 
     def __init__(self, tables: TableSet, channels: int) -> None:
         _check_channels(tables, channels, "latents")
+        self.tables = tables
         self._coder = SymbolCoder(tables)
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
@@ -249,6 +250,7 @@ class HyperpriorCoder:
             raise NicBundleError("a quality's gain is out of range")
         self.network = network
         self._run = engine or network.run
+        self.hyper_tables, self.tables = hyper_tables, tables
         self._hyper_coder = SymbolCoder(hyper_tables)
         self._coder = SymbolCoder(tables)
         self._mean_bits = mean_bits
