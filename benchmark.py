@@ -1,0 +1,175 @@
+"""Compares codecs on a folder of images. `python benchmark.py --help` names every flag."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.cli import (
+    Parser,
+    boolean,
+    choose_backend,
+    has_extensions,
+    load_extensions,
+    natural,
+    positive,
+    run_command,
+)
+from builders.codec_choice import HIGHEST, LOWEST, find_bundle, read_bundle
+from builders.errors import UserError
+from builders.problems import near_miss
+
+if TYPE_CHECKING:
+    from evaluation.codecs import Codec
+
+FAMILIES = ("jpeg", "webp", "avif", "jxl", "jpeg2000", "heic")
+QUALITIES = "10,25,40,51,62,75,90"
+
+
+def build_parser() -> Parser:
+    """The flags."""
+    parser = Parser(
+        prog="benchmark.py",
+        description="Compare codec bundles with JPEG, WebP, AVIF, JPEG XL, JPEG 2000 and HEIC: "
+        "rate, quality, time and memory.",
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, metavar="DIR", help="folder of images")
+    add(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="BUNDLE",
+        help="codec bundles, runs that have one, or names in pretrained/ (none)",
+    )
+    add(
+        "--codecs",
+        type=_names,
+        metavar="LIST",
+        help=f"some of {','.join(FAMILIES)}, or names such as avif-s6, or none (those installed)",
+    )
+    add("--output", required=True, metavar="DIR", help="where results go; a second start goes on")
+    add(
+        "--quality",
+        type=_qualities,
+        default=QUALITIES,
+        metavar="LIST",
+        help="values of --quality, 1 to 100, at which the bundles are measured",
+    )
+    add("--anchor", metavar="NAME", help="codec that the others are compared with (jpeg-420)")
+    add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time, not timed")
+    add("--threads", type=positive, help="cores that the whole command may use (all; Linux alone)")
+    add("--timed_images", type=natural, default=3, help="images to time; 0 for none")
+    add("--repeats", type=positive, default=3, help="timed calls of each")
+    add("--shown_images", type=natural, default=3, help="images on the page, at most 3")
+    add(
+        "--published",
+        type=boolean,
+        metavar="BOOL",
+        help="show published points of the Kodak set (where the images are that set)",
+    )
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        default="float32",
+        help="what the bundles' networks compute in",
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; see the flags."""
+    flags = build_parser().parse_args(argv)
+    if flags.codecs is not None:
+        for name in flags.codecs:
+            if name.split("-")[0] not in FAMILIES:
+                raise UserError(f"--codecs {name}: no such codec{near_miss(name, list(FAMILIES))}")
+    paths = [find_bundle(each) for each in flags.models]
+    threads = _confine(flags.threads)
+    from builders.benchmark_choice import choose_classical
+
+    classical, left_out = choose_classical(flags.codecs, threads)
+    bundles = [read_bundle(path) for path in paths]
+    if not bundles and not classical:
+        raise UserError("nothing to measure: name --models, --codecs or both")
+    for note in left_out:
+        print(note)
+    choose_backend()
+    if has_extensions():
+        load_extensions()
+    from builders.benchmarking import (
+        PAGE,
+        TABLE,
+        BenchmarkOptions,
+        bundle_codecs,
+        open_photos,
+        run_benchmark,
+    )
+
+    photos = open_photos(Path(flags.dataset))
+    taken = [codec.name for codec in classical]
+    ours = bundle_codecs(bundles, taken, flags.quality, threads, flags.precision)
+    codecs: list[Codec] = [*ours, *classical]
+    names = [codec.name for codec in codecs]
+    if flags.anchor is not None and flags.anchor not in names:
+        raise UserError(
+            f"--anchor {flags.anchor}: not among those measured{near_miss(flags.anchor, names)}"
+        )
+    output = Path(flags.output)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: is a file")
+    options = BenchmarkOptions(
+        dataset=Path(flags.dataset).resolve(),
+        output=output,
+        anchor=flags.anchor,
+        workers=flags.workers,
+        timed=flags.timed_images,
+        repeats=flags.repeats,
+        shown=flags.shown_images,
+        published=flags.published,
+        left_out=tuple(left_out),
+        command=("benchmark.py", *argv),
+    )
+    status = run_benchmark(photos, codecs, options)
+    print(f"table {output / TABLE}, page {output / PAGE}")
+    return status
+
+
+def _names(text: str) -> list[str]:
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected names between commas, found {text!r}")
+    return [] if names == ["none"] else list(dict.fromkeys(names))
+
+
+def _qualities(text: str) -> list[float]:
+    try:
+        values = [float(each) for each in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(LOWEST <= each <= HIGHEST for each in values):
+        raise argparse.ArgumentTypeError(
+            f'found "{text}", expected numbers from {LOWEST:g} to {HIGHEST:g} between commas'
+        )
+    return values
+
+
+def _confine(threads: int | None) -> int:
+    """Keeps this process, and all threads it will start, on so many cores; says how many."""
+    if not hasattr(os, "sched_setaffinity"):
+        if threads is not None:
+            raise UserError(f"--threads {threads}: {sys.platform} can't confine a process to cores")
+        return os.cpu_count() or 1
+    cores = sorted(os.sched_getaffinity(0))
+    if threads is None:
+        return len(cores)
+    if threads > len(cores):
+        raise UserError(f"--threads {threads}: this process has {len(cores)} cores")
+    os.sched_setaffinity(0, cores[:threads])
+    return threads
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,54 @@
+"""Which classical codecs a benchmark measures."""
+
+from collections.abc import Sequence
+
+from builders.errors import UserError
+from builders.problems import near_miss
+from evaluation.classical_codecs import FAMILIES, MissingCodecError, classical_codecs
+from evaluation.codecs import PillowCodec
+
+
+def choose_classical(
+    names: Sequence[str] | None, threads: int
+) -> tuple[list[PillowCodec], list[str]]:
+    """The codecs that were asked for, or all that are installed.
+
+    Args:
+        names: families, or single codecs such as `avif-s6`; None for all there are.
+        threads: most that each may take.
+
+    Returns:
+        The codecs, and a note on each family that is left out because it is not installed.
+
+    Raises:
+        UserError: a codec that was asked for is not known or not installed.
+    """
+    if names is None:
+        return _installed(threads)
+    chosen: dict[str, PillowCodec] = {}
+    for name in names:
+        family = name if name in FAMILIES else name.split("-")[0]
+        if family not in FAMILIES:
+            raise UserError(f"--codecs {name}: no such codec{near_miss(name, list(FAMILIES))}")
+        try:
+            found = classical_codecs(family, threads)
+        except MissingCodecError as error:
+            raise UserError(f"--codecs {name}: {error}") from None
+        if name != family:
+            known = [each.name for each in found]
+            if name not in known:
+                raise UserError(f"--codecs {name}: expected {family} or one of {', '.join(known)}")
+            found = [each for each in found if each.name == name]
+        chosen |= {each.name: each for each in found}
+    return list(chosen.values()), []
+
+
+def _installed(threads: int) -> tuple[list[PillowCodec], list[str]]:
+    chosen: list[PillowCodec] = []
+    notes = []
+    for family in FAMILIES:
+        try:
+            chosen += classical_codecs(family, threads)
+        except MissingCodecError as error:
+            notes.append(f"Left out: {error}.")
+    return chosen, notes
