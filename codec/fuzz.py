@@ -1,6 +1,10 @@
 """Damaged and hostile bytes against every reader of this package.
 
     python -m codec.fuzz 1000000 --seed 1
+    python -m codec.fuzz 1000000 --bundle tests/golden/codec/bundle
+
+With a bundle, the `.nic` files beside it are damaged too, given a right checksum, and decoded with
+its model up to the latents: all that is left to networks after that are numbers.
 
 A case is refused with a `NicError`, or what was read is written as the same bytes again. Anything
 else, and any case that takes over two seconds, ends the run with the bytes that did it.
@@ -12,18 +16,21 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from codec.alpha import decode_alpha, encode_alpha
+from codec.bundle import Bundle
 from codec.checksum import check_latents, latents_crc32
 from codec.coder import SymbolCoder
 from codec.container import NicFile, read_info
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
 from codec.header import CRC_BYTES, Header, Mode
+from codec.image_codec import ImageCodec, Transforms
 from codec.tables import TableSet
 from codec.tiling import Tiling
 
@@ -59,9 +66,10 @@ class Fuzzer:
 
     Args:
         seed: the same seed makes the same cases.
+        bundle: the folder of one, with files that it wrote beside it.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, bundle: Path | None = None) -> None:
         self._random = Random(seed)
         self._coder = SymbolCoder(TABLES)
         numbers = np.random.default_rng(0)
@@ -89,6 +97,10 @@ class Fuzzer:
             "alpha": lambda: (self._mutated(alpha), _read_alpha),
             "noise": lambda: (self._noise(), _read_anything),
         }
+        if bundle is not None:
+            self._codec = ImageCodec(Bundle.read(bundle), _no_transforms)
+            written = [path.read_bytes() for path in sorted(bundle.parent.glob("*.nic"))]
+            self._targets["picture"] = lambda: (self._resealed(written), self._read_picture)
 
     def run(self, cases: int) -> Report:
         """Runs cases, the targets in turn.
@@ -141,9 +153,9 @@ class Fuzzer:
             case _:
                 out += rng.choice((b"\0", b"\0" * 4, b"\xff", bytes(out[:at])))
 
-    def _resealed(self) -> bytes:
+    def _resealed(self, files: Sequence[bytes] = ()) -> bytes:
         """A damaged file whose checksum is right, so that what is behind it gets to see it."""
-        file = self._random.choice(self._files)
+        file = self._random.choice(files or self._files)
         body = self._mutated(file[:-CRC_BYTES])
         return body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")
 
@@ -161,6 +173,15 @@ class Fuzzer:
         file.header.check_model(DIGEST)
         check_latents([self._coder.decode(file.latents[0], self._index)], file.header.latents_crc32)
         _same(self._whole, data)  # whatever passes all checks was not damaged
+
+    def _read_picture(self, data: bytes) -> None:
+        for tile in self._codec.decode_latents(NicFile.from_bytes(data)):
+            if not np.isfinite(tile.y_hat).all():
+                raise FuzzError("latents that are no numbers")
+
+
+def _no_transforms() -> Transforms:
+    raise FuzzError("the networks were asked for")
 
 
 def _same(written: bytes, data: bytes) -> None:
@@ -199,10 +220,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Damaged bytes against the readers of .nic files.")
     parser.add_argument("cases", type=int, nargs="?", default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", type=Path, help="one with .nic files beside it")
     options = parser.parse_args(argv)
     start = time.perf_counter()
     try:
-        report = Fuzzer(options.seed).run(options.cases)
+        report = Fuzzer(options.seed, options.bundle).run(options.cases)
     except FuzzError as error:
         print(error, file=sys.stderr)
         return 1
