@@ -23,6 +23,11 @@ FORMATS = {
     ".ppm": "PPM",
     ".pgm": "PPM",
 }
+WITHOUT_ALPHA = (".bmp", ".ppm", ".pgm")
+"""Pillow writes their alpha nowhere, or where its own reader does not look."""
+PROFILE_SPACES = {1: b"GRAY", 3: b"RGB "}
+"""Channels -> the colour space that an ICC profile names in its bytes 16 to 19."""
+OTHER_SPACES = (b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"Luv ", b"YCbr", b"HSV ", b"HLS ")
 
 
 def read_picture(source: str | Path | bytes, name: str | None = None) -> tuple[Picture, list[str]]:
@@ -53,6 +58,9 @@ def read_picture(source: str | Path | bytes, name: str | None = None) -> tuple[P
     if icc is not None and len(icc) > MAX_ICC_BYTES:
         icc = None
         notes.append(f"left out: a colour profile of more than {MAX_ICC_BYTES >> 20} MiB")
+    if icc is not None and _for_other_pixels(icc, pixels.shape[2]):
+        notes.append(f"left out: a colour profile for {icc[16:20].decode().strip()} pixels")
+        icc = None
     if exif is not None and len(exif) > MAX_EXIF_BYTES:
         exif = None
         notes.append(f"left out: EXIF data of more than {MAX_EXIF_BYTES >> 20} MiB")
@@ -80,13 +88,15 @@ def picture_bytes(picture: Picture, suffix: str) -> bytes:
         raise UserError(f'"{suffix}": no known kind of image; use {", ".join(FORMATS)}')
     pixels = picture.pixels
     if picture.alpha is not None:
+        if suffix in WITHOUT_ALPHA:
+            raise RunError(f"{suffix}: can't hold the picture's alpha; .png can")
         pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
-    image = Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     turn = TRANSPOSITIONS.get(picture.orientation)
     if turn is not None:
         image = image.transpose(turn)
-    options: dict[str, object] = {"lossless": True} if suffix == ".webp" else {}
+    # `exact` keeps the colours of transparent pixels.
+    options: dict[str, object] = {"lossless": True, "exact": True} if suffix == ".webp" else {}
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile
     if picture.exif is not None and suffix in (".png", ".webp", ".tif", ".tiff"):
@@ -99,6 +109,12 @@ def picture_bytes(picture: Picture, suffix: str) -> bytes:
     except (OSError, ValueError) as error:
         raise RunError(f"{suffix}: can't hold this picture: {error}") from None
     return file.getvalue()
+
+
+def _for_other_pixels(profile: bytes, channels: int) -> bool:
+    """Whether a profile is for pixels of before the reader made gray or RGB of them."""
+    space = profile[16:20]
+    return space in OTHER_SPACES and space != PROFILE_SPACES[channels]
 
 
 def _upright_exif(block: bytes) -> bytes | None:
