@@ -1,12 +1,22 @@
 """Compresses images to .nic files. `python compress.py --help` names every flag."""
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from builders.cli import Parser, choose_backend, natural, number, positive, run_command
-from builders.codec_choice import find_bundle, quality_index, read_bundle
+from builders.cli import (
+    Parser,
+    choose_backend,
+    has_extensions,
+    load_extensions,
+    natural,
+    number,
+    positive,
+    run_command,
+)
+from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
 from builders.errors import UserError
 from constants.data import IMAGE_SUFFIXES
 
@@ -56,22 +66,23 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; see the flags."""
-    flags = build_parser().parse_args(argv)
+    flags = build_parser().parse_with_names(argv)
     path = find_bundle(flags.model)
-    from builders.coding_jobs import STREAM, Job, plan_jobs, run_jobs
+    from builders.coding_jobs import Job, label, plan_jobs, run_jobs
 
     jobs = plan_jobs(flags.images, flags.output, SUFFIX, IMAGE_SUFFIXES, flags.force)
     bundle = read_bundle(path)
     _check(flags, bundle)
     choose_backend()
+    if has_extensions():
+        load_extensions()
     from builders.codec_transforms import bundle_transforms
     from builders.picture_files import read_picture
-    from codec.image_codec import ImageCodec
 
-    codec = ImageCodec(bundle, lambda: bundle_transforms(bundle, flags.precision))
+    codec = open_codec(bundle, lambda: bundle_transforms(bundle, flags.precision))
 
     def work(content: bytes, job: Job) -> tuple[bytes, str]:
-        picture, notes = read_picture(content, job.source if job.source != STREAM else "stdin")
+        picture, notes = read_picture(content, label(job.source))
         data = _compressed(codec, picture, flags)
         height, width = picture.pixels.shape[:2]
         bpp = 8 * len(data) / (height * width)
@@ -88,14 +99,23 @@ def _check(flags: argparse.Namespace, bundle: "Bundle") -> None:
     if flags.target_bpp is not None:
         if bundle.qualities == 1:
             raise UserError(f"--target_bpp: {bundle.manifest.name} has one quality")
-        if not flags.target_bpp > 0:
+        if not 0 < flags.target_bpp < math.inf:
             raise UserError(f"--target_bpp {flags.target_bpp:g}: expected a number above 0")
+    if flags.tile:
+        from codec.errors import NicFieldError
+        from codec.tiling import Tiling
+
+        try:
+            Tiling(flags.tile)
+        except NicFieldError as error:
+            raise UserError(f"--tile {flags.tile}: {error}") from None
 
 
 def _compressed(codec: "ImageCodec", picture: "Picture", flags: argparse.Namespace) -> bytes:
     if flags.target_bpp is not None:
         height, width = picture.pixels.shape[:2]
-        return codec.compress_to(picture, int(flags.target_bpp * height * width / 8), flags.tile)
+        most = min(flags.target_bpp * height * width / 8, float(MAX_INPUT_BYTES))
+        return codec.compress_to(picture, int(most), flags.tile)
     quality = None
     if flags.quality is not None:
         quality = quality_index(flags.quality, codec.bundle.qualities)

@@ -3,10 +3,21 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builders.cli import Parser, choose_backend, positive, run_command
-from builders.codec_choice import find_bundle, read_bundle
+from builders.cli import (
+    Parser,
+    choose_backend,
+    has_extensions,
+    load_extensions,
+    positive,
+    run_command,
+)
+from builders.codec_choice import find_bundle, open_codec, read_bundle
 from builders.errors import UserError
+
+if TYPE_CHECKING:
+    from codec.image_codec import Transforms
 
 MAX_INPUT_BYTES = 1 << 31
 NIC_SUFFIXES = (".nic",)
@@ -39,7 +50,7 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; see the flags."""
-    flags = build_parser().parse_args(argv)
+    flags = build_parser().parse_with_names(argv)
     if flags.info:
         from builders.nic_info import tell_info
 
@@ -56,17 +67,17 @@ def main(argv: Sequence[str]) -> int:
     for job in jobs:
         if job.target != STREAM and Path(job.target).suffix.lower() not in FORMATS:
             raise UserError(f"-o {job.target}: expected a name that ends in {', '.join(FORMATS)}")
-    from codec.image_codec import ImageCodec, Transforms
-
     bundle = read_bundle(path)
 
-    def transforms() -> Transforms:
+    def transforms() -> "Transforms":
         choose_backend()
+        if has_extensions():
+            load_extensions()
         from builders.codec_transforms import bundle_transforms
 
         return bundle_transforms(bundle, flags.precision)
 
-    codec = ImageCodec(bundle, transforms)
+    codec = open_codec(bundle, transforms)
 
     def work(content: bytes, job: Job) -> tuple[bytes, str]:
         picture = codec.decompress(content)

@@ -89,12 +89,19 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but a switch takes the next word only if that is a boolean."""
         words = list(sys.argv[1:] if args is None else args)
-        told = []
+        told: list[str] = []
         for word, following in zip(words, [*words[1:], ""], strict=False):
             told.append(word)
+            if "--" in told:
+                continue  # from here on all words are names
             if word in self._switches and following.lower() not in (*_TRUE, *_FALSE):
                 told[-1] = f"{word}=true"
         return super().parse_known_args(told, namespace)
+
+    def parse_with_names(self, argv: Sequence[str]) -> argparse.Namespace:
+        """As `parse_args`, for a command that takes names: they may stand between flags."""
+        # argparse's own way for that loses the "--" before names that look like flags.
+        return self.parse_args(argv) if "--" in argv else self.parse_intermixed_args(argv)
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]

@@ -1,5 +1,6 @@
 """Which bundle a command works with."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from builders.export_formats import BUNDLE_FILE
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
+    from codec.image_codec import ImageCodec, Transforms
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT_BUNDLE = PRETRAINED / "photo_small"
@@ -27,10 +29,14 @@ def find_bundle(given: str | None) -> Path:
     if given is None:
         return DEFAULT_BUNDLE
     path = Path(given)
-    for each in (path, path / "export" / "codec", PRETRAINED / given):
-        if (each / BUNDLE_FILE).is_file():
-            return each
-    if not path.exists():
+    try:
+        for each in (path, path / "export" / "codec", PRETRAINED / given):
+            if (each / BUNDLE_FILE).is_file():
+                return each
+        missing = not path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"--model {given}: {error.strerror}") from None
+    if missing:
         names = sorted(each.parent.name for each in PRETRAINED.glob(f"*/{BUNDLE_FILE}"))
         raise UserError(
             f"--model {given}: no such folder; a bundle is what exporter.py --mode codec writes"
@@ -55,6 +61,27 @@ def read_bundle(path: Path) -> "Bundle":
         return Bundle.read(path)
     except NicError as error:
         raise RunError(error) from None
+
+
+def open_codec(bundle: "Bundle", transforms: "Callable[[], Transforms]") -> "ImageCodec":
+    """The codec of a bundle.
+
+    Args:
+        bundle: read.
+        transforms: makes its networks when they are first needed.
+
+    Raises:
+        RunError: the parts of the bundle don't fit each other.
+    """
+    from codec.errors import NicError
+    from codec.image_codec import ImageCodec
+
+    try:
+        return ImageCodec(bundle, transforms)
+    except NicError as error:
+        text = str(error)
+        where = "" if text.startswith(str(bundle.path)) else f"{bundle.path}: "
+        raise RunError(f"{where}{text}") from None
 
 
 LOWEST, HIGHEST = 1.0, 100.0

@@ -70,6 +70,17 @@ def plan_jobs(
     Raises:
         UserError: an input is missing, two results have one name, or a result is there already.
     """
+    try:
+        jobs = _jobs(inputs, output, suffix, suffixes)
+        _check_targets(jobs, force)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"{error.filename}: {error.strerror}") from None
+    return jobs
+
+
+def _jobs(
+    inputs: Sequence[str], output: str | None, suffix: str, suffixes: Collection[str]
+) -> list[Job]:
     found: list[tuple[str, Path]] = []  # source and its place below the output folder
     for given in inputs:
         path = Path(given)
@@ -85,9 +96,13 @@ def plan_jobs(
         else:
             raise UserError(f"{given}: no such file or folder")
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
-    jobs = [Job(source, _target(source, place, output, suffix, single)) for source, place in found]
-    _check_targets(jobs, force)
-    return jobs
+    if output is not None and output != STREAM and not single and Path(output).is_file():
+        raise UserError(f"-o {output}: is a file; it takes a folder for more than one")
+    unique: dict[tuple[str, str], Job] = {}  # no file is written twice at the same time
+    for source, place in found:
+        job = Job(source, _target(source, place, output, suffix, single))
+        unique.setdefault((os.path.realpath(job.source), os.path.realpath(job.target)), job)
+    return list(unique.values())
 
 
 def _target(source: str, place: Path, output: str | None, suffix: str, single: bool) -> str:
@@ -111,10 +126,10 @@ def _check_targets(jobs: Sequence[Job], force: bool) -> None:
         if job.target == STREAM:
             continue
         path = Path(job.target)
-        other = seen.setdefault(os.path.normcase(path.absolute()), job.source)
+        other = seen.setdefault(os.path.normcase(os.path.realpath(path)), job.source)
         if other != job.source:
             problems.append(f"{job.target}: both {other} and {job.source} would be written there")
-        elif job.source != STREAM and path.exists() and path.samefile(job.source):
+        elif _same_file(job.source, path):
             problems.append(f"{job.target}: would be written over its own source")
         elif path.is_dir():
             problems.append(f"{job.target}: is a folder")
@@ -123,6 +138,12 @@ def _check_targets(jobs: Sequence[Job], force: bool) -> None:
     if problems:
         more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
         raise UserError("\n".join([*problems[:10], *more]))
+
+
+def _same_file(source: str, target: Path) -> bool:
+    return (
+        source != STREAM and Path(source).exists() and target.exists() and target.samefile(source)
+    )
 
 
 def run_jobs(
@@ -145,18 +166,20 @@ def run_jobs(
 
     Returns:
         1 when a job failed, else 0.
+
+    Raises:
+        UserError: `work` raised it: a mistake that no other job could do without.
     """
 
     def one(job: Job) -> Done:
         try:
             content, note = work(_read(job.source, limit), job)
             _write(job.target, content)
-        except (NicError, RunError, UserError, PictureError, LatentsError) as error:
-            text = str(error)
-            named = text if text.startswith(job.source) else f"{_label(job.source)}: {text}"
-            return Done(job, error=named)
+        except (NicError, RunError, PictureError, LatentsError) as error:
+            text, name = str(error), label(job.source)
+            return Done(job, error=text if text.startswith(f"{name}: ") else f"{name}: {text}")
         except MemoryError:
-            return Done(job, error=f"{_label(job.source)}: not enough memory")
+            return Done(job, error=f"{label(job.source)}: not enough memory")
         return Done(job, note)
 
     failed = 0
@@ -172,7 +195,8 @@ def run_jobs(
     return 1 if failed else 0
 
 
-def _label(source: str) -> str:
+def label(source: str) -> str:
+    """What to call a source in messages."""
     return "standard input" if source == STREAM else source
 
 
@@ -184,15 +208,20 @@ def _read(source: str, limit: int) -> bytes:
             with Path(source).open("rb") as file:
                 content = file.read(limit + 1)
     except OSError as error:
-        raise RunError(f"{source}: can't be read: {error.strerror or error}") from None
+        raise RunError(f"{label(source)}: can't be read: {error.strerror or error}") from None
     if len(content) > limit:
-        raise RunError(f"{_label(source)}: more than {limit >> 20} MiB")
+        raise RunError(f"{label(source)}: more than {limit >> 20} MiB")
     return content
 
 
 def _write(target: str, content: bytes) -> None:
-    if target == STREAM:
+    if target != STREAM:
+        write_atomically(Path(target), content)
+        return
+    try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
-    else:
-        write_atomically(Path(target), content)
+    except BrokenPipeError:
+        raise  # the reader has gone; run_command knows what to do
+    except OSError as error:
+        raise RunError(f"standard output: can't be written: {error.strerror or error}") from None

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from builders.coding_jobs import STREAM
+from builders.coding_jobs import STREAM, label
 from builders.errors import UserError
 from builders.file_search import files_below
 from codec.container import FileInfo, SectionKind, read_info
@@ -27,13 +27,17 @@ def tell_info(inputs: Sequence[str], say: Callable[[str], None]) -> int:
         UserError: an input is missing.
     """
     failed = False
-    for source in _sources(inputs):
+    try:
+        sources = _sources(inputs)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"{error.filename}: {error.strerror}") from None
+    for source in sources:
         try:
             content = sys.stdin.buffer.read(MAX_BYTES) if source == STREAM else Path(source)
             info = read_info(content)
         except (NicError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            print(f"decompress.py: {source}: {reason}", file=sys.stderr)
+            print(f"decompress.py: {label(source)}: {reason}", file=sys.stderr)
             failed = True
             continue
         for line in info_lines(source, info):
@@ -48,7 +52,10 @@ def _sources(inputs: Sequence[str]) -> list[str]:
         if given == STREAM or path.is_file():
             found.append(given)
         elif path.is_dir():
-            found += [str(path / name) for name in files_below(path, (".nic",))]
+            inside = files_below(path, (".nic",))
+            if not inside:
+                raise UserError(f"{given}: no .nic files in it")
+            found += [str(path / name) for name in inside]
         else:
             raise UserError(f"{given}: no such file or folder")
     return found
