@@ -18,7 +18,7 @@ from builders.checkpoint import (
 )
 from builders.errors import UserError
 from builders.optimizers import build_optimizer
-from builders.seals import is_sealed
+from builders.seals import is_sealed, seal
 from builders.spec import architecture
 from builders.training import build_compressor
 
@@ -105,6 +105,25 @@ def test_other_data_loss_and_training_take_the_weights(tiny, saved):
     changes = {"loss": [{"MSE": {}}], "training.epochs": 9, "dataset.name": "photos"}
     other, spec = built(tiny, changes)
     load_weights(other, spec, saved[2])
+
+
+def test_checkpoints_of_before_a_field_was_there_are_loaded(tiny, saved, tmp_path):
+    """Their spec lacks the field; null is what it means."""
+    path = copied(saved, tmp_path)
+    with h5py.File(path, "r+") as file:
+        older = {key: saved[1].resolved()[key] for key in ("model", "preprocessing")}
+        generator = older["model"]["layers"]["generator"]
+        assert generator.pop("quantizer") is None
+        assert generator.pop("entropy_model") is None
+        assert older["model"]["layers"].pop("discriminator") is None
+        del file["codecsmith_spec"]
+        file["codecsmith_spec"] = json.dumps(older)
+    seal(path)
+    for quantizer in (None, "k-means"):  # which is no matter of weights
+        change = {"model.layers.generator.quantizer": quantizer} if quantizer else {}
+        twin, spec = built(tiny, change)
+        load_weights(twin, spec, path)
+        np.testing.assert_array_equal(twin.get_weights()[0], saved[0].get_weights()[0])
 
 
 def test_weights_of_keras_that_fit_are_loaded(tiny, saved, tmp_path):

@@ -415,6 +415,12 @@ def test_the_digest_covers_what_weights_depend_on_and_no_more() -> None:
     for changes in other:
         assert parse_spec(tiny(), overrides=changes).architecture_digest() != digest
     assert digest == architecture_digest(parse_spec(tiny()).resolved())
+    # How latents are stored is chosen when weights are there; null is as if it were not said.
+    chosen = {"model.layers.generator.quantizer": "naive"}
+    assert parse_spec(tiny(), overrides=chosen).architecture_digest() == digest
+    resolved = parse_spec(tiny()).resolved()
+    assert resolved["model"]["layers"]["generator"].pop("quantizer") is None
+    assert architecture_digest(resolved) == digest
     # written out or left out, an argument is the same
     assert parse_spec(tiny(), overrides={f"{LAYER}.dilation_rate": [1, 1]}).architecture_digest() == digest  # fmt: skip
 
@@ -523,6 +529,15 @@ def test_any_change_to_a_sound_spec_gives_a_spec_or_its_problems(tree: Any) -> N
 @given(plausible(FromCatalog()))
 def test_resolving_a_resolved_spec_changes_nothing(tree: Any) -> None:
     attempt(tree)
+
+
+def test_a_quantizer_is_one_of_four() -> None:
+    path = "model.layers.generator.quantizer"
+    for name in ("float32", "naive", "min-max", "k-means"):
+        section = parse_spec(tiny(), overrides={path: name}).sections.model.layers.generator
+        assert section.quantizer == name
+    with pytest.raises(SpecError, match=rf"{path}: .*kmeans"):
+        parse_spec(tiny(), overrides={path: "kmeans"})
 
 
 @QUICK
