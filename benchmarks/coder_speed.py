@@ -7,13 +7,7 @@ One row for each distribution of scales. `CPU` counts the seconds of this one th
 of the clock, which on a shared machine are more. Reading includes the check that the stream is the
 one that an encoder writes. `over` is what real bytes exceed the ideal code length by.
 
-Median of 31 on one core of an AMD EPYC (AVX2) that had other work to do too, constriction 0.5.0,
-NumPy 2.4, Python 3.11; the CPU columns, in million symbols a second, for 300 000 symbols:
-
-    distribution  bits/symbol    over  encode  decode
-    low rate            0.435  0.020%    43.7    24.5
-    medium rate         2.250  0.005%    39.3    20.1
-    high rate           4.492  0.003%    38.6    17.5
+Figures: docs/benchmarks.md.
 """
 
 import argparse
