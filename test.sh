@@ -4,4 +4,4 @@ set -euo pipefail
 # shellcheck source=environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 run_in_environment requirements.txt requirements-export.txt requirements-video.txt \
-  requirements-test.txt -- -m pytest "$@"
+  requirements-benchmark.txt requirements-test.txt -- -m pytest "$@"

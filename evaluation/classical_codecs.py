@@ -22,8 +22,8 @@ JXL_EFFORTS: Final = (3, 5, 7)
 """Of 1 (fastest) to 9; 7 is libjxl's own."""
 
 _PERCENT: Final = tuple(float(each) for each in range(1, 101))
-_RATIOS: Final = tuple(float(round(1000 / 1.04**step, 1)) for step in range(155))
-"""Compression ratios of JPEG 2000, 1000 to about 2.4."""
+_DECIBELS: Final = tuple(10 + step / 4 for step in range(181))
+"""PSNR that JPEG 2000 is asked for. By ratios, small pictures would get no bytes beside headers."""
 
 
 class MissingCodecError(Exception):
@@ -60,13 +60,13 @@ def _jpeg2000(threads: int) -> list[PillowCodec]:
             label="JPEG 2000",
             family="jpeg2000",
             format="JPEG2000",
-            parameter="ratio",
+            parameter="PSNR",
             option="quality_layers",
-            settings=(240, 160, 96, 64, 40, 24, 16, 10, 6),
-            scale=_RATIOS,
-            usual=40,
+            settings=(22, 24, 26, 28, 30, 32, 35, 38, 41, 44),
+            scale=_DECIBELS,
+            usual=34,
             # Pillow's own is the transform without loss and none of colours: some dB worse.
-            options={"quality_mode": "rates", "irreversible": True, "mct": 1},
+            options={"quality_mode": "dB", "irreversible": True, "mct": 1},
             listed=True,
             gray=True,
             library={"pillow": pillow_version, "openjpeg": features.version("jpg_2000") or "?"},

@@ -13,7 +13,7 @@ from PIL import Image
 
 Pixels = NDArray[np.uint8]
 
-_PLUGIN_ERRORS = (OSError, ValueError, TypeError, RuntimeError, SystemError, MemoryError)
+_PLUGIN_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError, SystemError)
 """What Pillow and its plugins raise where a library refuses a picture or a file."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +23,6 @@ def with_peak(work: Callable[[], _T]) -> tuple[_T, int | None]:
     Returns:
         What it returned, and bytes beyond those before; None where the system does not tell.
     """
-    gc.collect()
     _trim()
     try:
         (_PROCESS / "clear_refs").write_text("5", encoding="ascii")

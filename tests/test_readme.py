@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+import benchmark
 import compress
 import decompress
 import exporter
@@ -27,6 +28,7 @@ SCRIPTS: dict[str, ModuleType] = {
     "inference.py": inference,
     "compress.py": compress,
     "decompress.py": decompress,
+    "benchmark.py": benchmark,
 }
 
 

@@ -15,7 +15,7 @@ SCRIPTS = [
     *("environment.sh", "trainer.sh", "validator.sh", "exporter.sh", "test.sh"),
     "benchmarks/tfc.sh",
 ]
-REQUIREMENTS = ["", "-export", "-video", "-test"]
+REQUIREMENTS = ["", "-export", "-video", "-benchmark", "-test"]
 TOOLS = [
     "bash",
     "cat",
