@@ -212,7 +212,7 @@ def test_an_entropy_model_needs_no_quantizer():
         made("factorized", CodecChoices(quantizer="naive"))
 
 
-@pytest.mark.parametrize("kind", ["mean_scale", "dense"])
+@pytest.mark.parametrize("kind", ["plain", "dense"])
 def test_half_precision_halves_the_weights_and_is_what_was_measured(kind, codecs, tmp_path):
     parts, generator = made(kind, CodecChoices(half=True))
     whole = load(codecs[kind].parts.files[WEIGHTS])

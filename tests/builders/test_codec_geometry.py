@@ -74,7 +74,7 @@ def test_blocks_and_latents(tree, first, step, shape, growth):
     assert entry.bytes_per_pixel >= 1
 
 
-@pytest.mark.parametrize("kind", ["mean_scale", "scale", "factorized", "plain"])
+@pytest.mark.parametrize("kind", ["scale", "plain"])
 def test_shapes_are_those_of_the_model_at_any_size(kind):
     entry, generator = entry_of(TREES[kind])
     free = with_free_size(generator, entry.channels)

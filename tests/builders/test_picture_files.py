@@ -35,6 +35,7 @@ def some_pixels(channels, height=5, width=7):
 
 
 ALPHA = some_pixels(1)[..., 0]
+ALPHA[0] = 0  # transparent pixels have colours too
 
 
 def file_bytes(array, kind="PNG", **options):

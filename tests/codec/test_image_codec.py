@@ -273,7 +273,7 @@ def test_large_pictures_are_tiled_by_the_memory_they_take(made):
 @pytest.fixture(scope="module")
 def whole_files(made):
     """Small files of every kind, one with all sections, and one in tiles."""
-    rich = Picture(pixels(5, 6), pixels(5, 6, 1)[..., 0], ICC, EXIF, 3)
+    rich = Picture(pixels(5, 6) // 32, pixels(5, 6, 1)[..., 0] // 32, ICC, EXIF, 3)
     found = {
         kind: (made(kind, channels=1), Picture(pixels(3, 5, 1) // 64)) for kind in hand_made.KINDS
     }

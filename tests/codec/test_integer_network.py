@@ -260,11 +260,16 @@ def test_sums_may_reach_just_below_the_limit():
 
 
 def test_depth_to_space_bounds_each_channel_by_the_blocks_it_comes_from():
-    wide = layer(np.ones((1, 1, 1, 4)), low=[0, 0, 0, 0], high=[1, 2, 3, 200])
-    after = [IntegerLayer("depth_to_space", 2), layer(ONE, bias=SUM_LIMIT - 1 - 200)]
-    network(wide, *after)
-    with pytest.raises(NicNetworkError, match="layer 2: sums up to 16777216"):
-        network(wide, after[0], layer(ONE, bias=SUM_LIMIT - 200))
+    """Of eight channels in blocks of four, 0, 2, 4 and 6 become the first, the others the second."""
+    high = [1, 200, 1, 1, 1, 1, 1, 1]
+    wide = layer(np.ones((1, 1, 1, 8)), low=0, high=high)
+    moved = IntegerLayer("depth_to_space", 2)
+    for channel, most in ((0, 1), (1, 200)):
+        kernel = np.zeros((1, 1, 2, 1))
+        kernel[0, 0, channel] = 1
+        network(wide, moved, layer(kernel, bias=SUM_LIMIT - 1 - most))
+        with pytest.raises(NicNetworkError, match="layer 2: sums up to 16777216"):
+            network(wide, moved, layer(kernel, bias=SUM_LIMIT - most))
 
 
 def test_the_order_of_sums_does_not_matter():

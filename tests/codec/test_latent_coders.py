@@ -120,7 +120,7 @@ def test_quantized_latents_come_back_as_the_quantizer_has_them(y, kind):
     assert len(coded.stream) <= y.size + 1  # 8 bits each under even frequencies
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(latents(2))
 def test_stored_latents_come_back_bit_for_bit(y):
     coded, y_hat = round_trip(StoredCoder(), {"y": y})
@@ -128,7 +128,7 @@ def test_stored_latents_come_back_bit_for_bit(y):
     assert y_hat.tobytes() == y.tobytes()  # -0.0 too
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(latents(CHANNELS), latents(2), st.sampled_from([None, 0, 4, 12]), st.integers(0, 2))
 def test_hyperprior_latents_come_back(y, z, mean_bits, quality):
     y = np.resize(y, (len(z), 2 * z.shape[1], 2 * z.shape[2], CHANNELS))
