@@ -164,13 +164,12 @@ def _results(
         codec, name, error = outcomes[0].failures[0]
         raise RunError(f"nothing could be measured; {codec}, {name}: {error}")
     reference = reference_points()
-    published, note = [], None
-    show = options.published
-    if show is None:
-        show = is_kodak([photo.load for photo in photos])
-        note = "Published figures are for the 24 pictures of Kodak, which these are not: not shown."
-    if show:
-        published = published_entries(reference)
+    kodak = options.published is not False and is_kodak([photo.load for photo in photos])
+    published = published_entries(reference) if options.published or kodak else []
+    note = None
+    if not kodak and options.published is not False:
+        note = "Published figures are for the 24 pictures of the Kodak set, which these are not: "
+        note += "shown, not compared." if published else "not shown."
     try:
         anchor = choose_anchor(measured, options.anchor)
     except KeyError:
@@ -199,7 +198,7 @@ def _results(
         "published_note": note,
         "reference": {key: reference[key] for key in ("what", "provenance", "caveats")},
         "comparisons": [
-            compare(first, second)
+            compare(first, second, same_pictures=kodak or first["origin"] == second["origin"])
             for first in (*entries, *published)
             for second in (*entries, *published)
             if "measured" in (first["origin"], second["origin"])

@@ -125,8 +125,8 @@ def _mean_difference(
     overlap = max(0.0, float(high - low)) / narrower
     if overlap < LEAST_OVERLAP:
         raise NoComparisonError(
-            f"the curves share {100 * overlap:.0f} % of the narrower one's range of {over}, "
-            f"{100 * LEAST_OVERLAP:.0f} % are needed at least"
+            f"{100 * overlap:.0f} % of the narrower range of {over} is common, "
+            f"{100 * LEAST_OVERLAP:.0f} % is needed at least"
         )
     areas = [float(PchipInterpolator(x, y).integrate(low, high)) for x, y in (first, second)]
     return Comparison((areas[1] - areas[0]) / float(high - low), float(low), float(high), overlap)

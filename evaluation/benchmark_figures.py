@@ -77,6 +77,8 @@ def rate_distortion(results: Entry, quality: str, log: bool) -> np.ndarray:
     )
     if results["published"]:
         note += "\nhollow and dashed: published by others, not measured here"
+        if results["published_note"]:
+            note += ", and of other pictures (Kodak)"
     axes.set_title(note, loc="left", fontsize=10, color=_INK)
     _finish(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)

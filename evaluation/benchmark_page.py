@@ -56,7 +56,7 @@ figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
   font-size: 0.87rem; }
 details { margin: 1rem 0; }
 .controls { display: flex; flex-wrap: wrap; gap: 0.6rem 1.2rem; margin: 0.6rem 0; }
-input[type=range] { width: 100%; margin: 0.4rem 0; }
+input[type=range] { max-width: 100%; margin: 0.4rem 0; display: block; }
 .note { color: #555; font-size: 0.87rem; }
 """
 
@@ -81,7 +81,7 @@ const show = () => {
   over.alt = l.label; under.alt = r.label;
   get("left-words").textContent = "left: " + words(l);
   get("right-words").textContent = "right: " + words(r);
-  get("stage").style.width = shown.width * zoom.value + "px";
+  for (const each of [get("stage"), at]) each.style.width = shown.width * zoom.value + "px";
   get("why").textContent = shown.note;
   place();
 };

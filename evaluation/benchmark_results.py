@@ -15,6 +15,9 @@ MEASURES: Final = ("bpp", "psnr_rgb_db", "psnr_luma_db", "ssim", "ms_ssim")
 QUALITIES: Final = {"psnr_rgb_db": "PSNR", "ms_ssim_db": "MS-SSIM"}
 """What curves are compared by, with names for people."""
 
+OTHER_PICTURES: Final = "published of other pictures"
+NOT_PUBLISHED: Final = "not published"
+
 Entry = dict[str, Any]
 
 
@@ -106,7 +109,7 @@ def _speed(codec: Codec, photos: Sequence[Photo], time: Outcome) -> Entry | None
     return found
 
 
-def compare(anchor: Entry, entry: Entry) -> Entry:
+def compare(anchor: Entry, entry: Entry, same_pictures: bool = True) -> Entry:
     """Mean differences of a codec from an anchor, or why there are none.
 
     Where both are measured, the means are over the pictures that both have.
@@ -114,6 +117,7 @@ def compare(anchor: Entry, entry: Entry) -> Entry:
     Args:
         anchor: of `codec_entry`, or published.
         entry: the same.
+        same_pictures: whether what is published of one is of the pictures of the other.
 
     Returns:
         For each of `QUALITIES`: `bd_rate_percent`, `bd_quality_db`, the common range of quality
@@ -126,13 +130,15 @@ def compare(anchor: Entry, entry: Entry) -> Entry:
         second = mean_points(entry["pictures"], common)
     found: Entry = {"anchor": anchor["name"], "codec": entry["name"]}
     for quality in QUALITIES:
-        found[quality] = _difference(first, second, quality)
+        found[quality] = (
+            _difference(first, second, quality) if same_pictures else {"refused": OTHER_PICTURES}
+        )
     return found
 
 
 def _difference(first: Sequence[Entry], second: Sequence[Entry], quality: str) -> Entry:
     if any(quality not in point for point in (*first, *second)):
-        return {"refused": "not published"}
+        return {"refused": NOT_PUBLISHED}
     curves = [
         [point[name] for point in points] for points in (first, second) for name in ("bpp", quality)
     ]

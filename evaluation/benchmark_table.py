@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evaluation.benchmark_results import QUALITIES
+from evaluation.benchmark_results import NOT_PUBLISHED, OTHER_PICTURES, QUALITIES
 
 Entry = dict[str, Any]
 NONE = "-"
@@ -78,7 +78,11 @@ def own_rows(results: Entry, own: Entry) -> tuple[list[str], list[list[str]]]:
     for each in results["comparisons"]:
         if each["codec"] == own["name"] and each["anchor"] != own["name"]:
             anchor = next(e for e in _all(results) if e["name"] == each["anchor"])
-            reasons = dict.fromkeys(each[q]["refused"] for q in QUALITIES if "refused" in each[q])
+            reasons = [
+                f"{name}: {each[quality]['refused']}"
+                for quality, name in QUALITIES.items()
+                if "refused" in each[quality]
+            ]
             cells = [anchor["label"], anchor["origin"], *_differences(each), "; ".join(reasons)]
             rows.append(cells)
     return header, rows
@@ -190,12 +194,12 @@ def table_notes(results: Entry) -> list[str]:
     ]
     if results["published"]:
         notes.append("Published: figures of others, not measured here; sources below.")
-    elif results["published_note"]:
+    if results["published_note"]:
         notes.append(results["published_note"])
     for entry, found in ranked(results):
         for quality, name in QUALITIES.items():
             refused = found[quality].get("refused")
-            if refused and not (entry["origin"] == "published" and refused == "not published"):
+            if refused and refused not in (NOT_PUBLISHED, OTHER_PICTURES):
                 notes.append(f"{entry['label']}, {name}: not compared, {refused}.")
     return notes + list(results["left_out"])
 

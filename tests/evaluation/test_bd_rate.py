@@ -74,9 +74,9 @@ def test_a_constant_gain_of_quality_is_found():
 
 def test_too_small_a_common_range_is_refused():
     rates, qualities = ANCHOR
-    with pytest.raises(NoComparisonError, match=r"share 4\d % of the narrower one's range of qual"):
+    with pytest.raises(NoComparisonError, match=r"^4\d % of the narrower range of quality is"):
         bd_rate(rates, qualities, rates, [quality + 2.75 for quality in qualities])
-    with pytest.raises(NoComparisonError, match=r"share 0 % .* range of rate, 50 %"):
+    with pytest.raises(NoComparisonError, match=r"^0 % .* range of rate is common, 50 %"):
         bd_quality(rates, qualities, [100 * rate for rate in rates], qualities)
 
 
