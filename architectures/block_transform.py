@@ -96,7 +96,7 @@ class BlockTransform(_BlockLayer):
     ) -> None:
         super().__init__(block_size, channel_weights, **kwargs)
         self.filters = int(filters)
-        self._fold = SpaceToDepth(self.block_size)
+        self._fold = SpaceToDepth(self.block_size, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = self._fold.compute_output_shape(input_shape)
@@ -147,7 +147,7 @@ class InverseBlockTransform(_BlockLayer):
     ) -> None:
         super().__init__(block_size, channel_weights, **kwargs)
         self.channels = int(channels)
-        self._unfold = DepthToSpace(self.block_size)
+        self._unfold = DepthToSpace(self.block_size, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         filters = input_shape[-1]

@@ -89,3 +89,12 @@ def test_both_directions_learn() -> None:
 def test_what_does_not_fit_is_refused(layer: Any, shape: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         layer()(np.zeros(shape, np.float32))
+
+
+def test_it_computes_in_its_own_precision() -> None:
+    x = image(8, 8, 1)
+    y = BlockTransform(16, 4, dtype="mixed_bfloat16")(x)
+    assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+    x_hat = InverseBlockTransform(1, 4, dtype="mixed_bfloat16")(y)
+    assert keras.backend.standardize_dtype(x_hat.dtype) == "bfloat16"
+    np.testing.assert_allclose(numpy(ops.cast(x_hat, "float32")), x, atol=0.1)
