@@ -204,12 +204,14 @@ def deployed_parts(
     return encoder, decoder, both
 
 
-def with_free_size(generator: Generator, channels: int) -> Generator | None:
+def with_free_size(generator: Generator, channels: int, coding: bool = True) -> Generator | None:
     """The same model with the same weights for images of any height and width.
 
     Args:
         generator: built, for one size or for any.
         channels: C of its images.
+        coding: whether its encoder is served with an entropy model that moves latents to a grid. A
+            codec does that by itself, and JAX can't prove for unknown sizes that the means fit.
 
     Returns:
         A new generator; None where a layer (Dense, Reshape, Resizing, ...) fixes the size.
@@ -218,7 +220,8 @@ def with_free_size(generator: Generator, channels: int) -> Generator | None:
     any_size = (None, None, None, channels)
     try:
         free.build(any_size)
-        encoder, _, both = deployed_parts(free, any_size[1:])
+        served = free if coding else Generator(free.encoder, free.decoder)
+        encoder, _, both = deployed_parts(served, any_size[1:])
         y = encoder.result_of(any_size).shape
         images = both.result_of(any_size).shape
     except SIZE_ERRORS:

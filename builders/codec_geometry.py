@@ -32,7 +32,7 @@ def codec_geometry(generator: Generator, spec: Spec) -> GeometryEntry:
         RunError: the latents don't grow evenly with the image, or are larger than it.
     """
     _, height, width, channels = nominal_shape(spec)
-    free = with_free_size(generator, channels)
+    free = with_free_size(generator, channels, coding=False)
     rules = None if free is None else _rules(free, (height, width, channels))
     if free is None or rules is None:
         shapes = latent_shapes(generator, (height, width, channels))

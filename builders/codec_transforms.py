@@ -114,7 +114,7 @@ def serving(generator: Generator, bundle: Bundle) -> Generator:
     geometry = bundle.geometry
     if geometry.step == (0, 0):
         return generator
-    free = with_free_size(generator, geometry.channels)
+    free = with_free_size(generator, geometry.channels, coding=False)
     if free is None:
         raise NicBundleError(f"{bundle.path}: its spec can't take images of any size")
     return free

@@ -3,6 +3,7 @@ import copy
 import pytest
 
 from architectures.deployment import with_free_size
+from architectures.hyperprior import MeanScaleHyperprior
 from builders.codec_geometry import codec_geometry, latent_shapes
 from builders.errors import RunError
 from builders.model_builder import ModelBuilder
@@ -86,6 +87,19 @@ def test_shapes_are_those_of_the_model_at_any_size(kind):
         plan = geometry.plan(*size)
         found = latent_shapes(free, (*plan.block, entry.channels))
         assert {name: (1, *shape) for name, shape in found.items()} == plan.shapes
+
+
+def test_sizes_are_found_without_the_entropy_model(monkeypatch):
+    """JAX can't prove that means fit latents whose sizes are unknown; the codec sees to that."""
+    spec = parse_spec(copy.deepcopy(TREES["mean_scale"]))
+    generator = ModelBuilder(spec).build().generator
+
+    def fail(self, y, training=None):
+        raise TypeError("sub got incompatible shapes for broadcasting")
+
+    monkeypatch.setattr(MeanScaleHyperprior, "call", fail)
+    assert with_free_size(generator, 3) is None
+    assert codec_geometry(generator, spec).step == [8, 8]
 
 
 def test_memory_is_that_of_the_largest_layer():
