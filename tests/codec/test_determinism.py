@@ -126,3 +126,17 @@ def test_pixels_are_those_of_the_first_day(bundle: Bundle) -> None:
     assert 10 * np.log10(255**2 / error) > 26
     kept = np.load(FOLDER / "photo.npy")
     assert np.abs(decoded.astype(int) - kept).max() <= 1
+
+
+PRETRAINED_FILES = {
+    "photo_small": "73177e8e0ab4a9f18820945d4fe715a4b3b258f443910e808a456cc924cc579e",
+}
+"""Name in pretrained/ -> digest of the symbols in the golden file of that codec."""
+
+
+@pytest.mark.parametrize("name", PRETRAINED_FILES)
+def test_files_of_pretrained_codecs_decode(name: str) -> None:
+    bundle = Bundle.read(ROOT / "pretrained" / name)
+    data = (ROOT / "tests" / "golden" / "pretrained" / f"{name}.nic").read_bytes()
+    codec = ImageCodec(bundle, no_transforms)
+    assert symbols_digest(codec, data) == PRETRAINED_FILES[name]
