@@ -32,7 +32,9 @@ def ways(jax: str | None) -> Iterator[tuple[str, str, list[str], dict[str, str]]
     keras, tensorflow = ["--engine", "keras"], {"KERAS_BACKEND": "tensorflow"}
     for onednn in ("1", "0"):
         for threads in ("1", "2"):
-            name = f"TensorFlow, oneDNN {'on' if onednn == '1' else 'off'}, {threads} thread{'s' if threads == '2' else ''}"
+            plural = "s" if threads == "2" else ""
+            switched = "on" if onednn == "1" else "off"
+            name = f"TensorFlow, oneDNN {switched}, {threads} thread{plural}"
             settings = dict.fromkeys(THREADS, threads)
             settings |= {"TF_ENABLE_ONEDNN_OPTS": onednn, **tensorflow}
             yield name, sys.executable, keras, settings
