@@ -132,27 +132,9 @@ def open_image(
     Raises:
         BrokenImage: the image cannot be read, whatever the reason.
     """
-    label = name or (str(source) if isinstance(source, (str, Path)) else "image in memory")
-    _hush_pillow()
-    try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        with Image.open(file, formats=IMAGE_FORMATS) as image:
-            width, height = image.size
-            if width < 1 or height < 1:
-                raise BrokenImage(label, f"has no pixels ({width}x{height})")
-            if width * height > pixel_limit:
-                raise BrokenImage(
-                    label,
-                    f"{width}x{height} is {width * height} pixels, over the limit of {pixel_limit}",
-                )
-            image.load()
-            turn = TRANSPOSITIONS.get(_orientation(image)) if upright else None
-            plain = _eight_bit(image, label)
-            return plain if turn is None else plain.transpose(turn)
-    except _DECODING_ERRORS as error:
-        if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
-            raise
-        raise BrokenImage(label, _reason(error, source, pixel_limit)) from error
+    image, data = open_with_side_data(source, name=name, pixel_limit=pixel_limit)
+    turn = TRANSPOSITIONS.get(data.orientation) if upright else None
+    return image if turn is None else image.transpose(turn)
 
 
 @dataclass(frozen=True)
@@ -170,23 +152,37 @@ class SideData:
     orientation: int
 
 
-def side_data(source: str | Path | bytes) -> SideData:
-    """Profile, EXIF block and orientation of an image that `open_image` reads.
+def open_with_side_data(
+    source: str | Path | bytes, *, name: str | None = None, pixel_limit: int = PIXEL_LIMIT
+) -> tuple[Image.Image, SideData]:
+    """Decodes an image once: its pixels, not turned, and what the file holds beside them.
 
-    Raises:
-        BrokenImage: it can't be read.
+    Args and errors are those of `open_image`.
     """
+    label = name or (str(source) if isinstance(source, (str, Path)) else "image in memory")
     _hush_pillow()
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(file, formats=IMAGE_FORMATS) as image:
-            icc, exif = image.info.get("icc_profile"), image.info.get("exif")
-            turn = _orientation(image)
+            width, height = image.size
+            if width < 1 or height < 1:
+                raise BrokenImage(label, f"has no pixels ({width}x{height})")
+            if width * height > pixel_limit:
+                raise BrokenImage(
+                    label,
+                    f"{width}x{height} is {width * height} pixels, over the limit of {pixel_limit}",
+                )
+            image.load()  # a PNG may hold its EXIF block behind the pixels
+            return _eight_bit(image, label), _side_data(image)
     except _DECODING_ERRORS as error:
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
             raise
-        name = "image in memory" if isinstance(source, bytes) else str(source)
-        raise BrokenImage(name, _reason(error, source, PIXEL_LIMIT)) from error
+        raise BrokenImage(label, _reason(error, source, pixel_limit)) from error
+
+
+def _side_data(image: Image.Image) -> SideData:
+    icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+    turn = _orientation(image)
     block = exif.removeprefix(EXIF_HEADER) if isinstance(exif, bytes) else b""
     return SideData(
         icc if isinstance(icc, bytes) and icc else None,

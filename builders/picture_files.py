@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from builders.errors import RunError, UserError
-from builders.image_reader import EXIF_HEADER, TRANSPOSITIONS, open_image, side_data
+from builders.image_reader import EXIF_HEADER, TRANSPOSITIONS, open_with_side_data
 from codec.container import MAX_EXIF_BYTES, MAX_ICC_BYTES
 from codec.image_codec import Picture
 
@@ -43,8 +43,7 @@ def read_picture(source: str | Path | bytes, name: str | None = None) -> tuple[P
     Raises:
         BrokenImage: it can't be read.
     """
-    image = open_image(source, name=name, upright=False)
-    data = side_data(source)
+    image, data = open_with_side_data(source, name=name)
     notes = []
     pixels = np.asarray(image)
     alpha = None

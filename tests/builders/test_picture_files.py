@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from builders import picture_files
 from builders.errors import RunError, UserError
-from builders.image_reader import TRANSPOSITIONS, BrokenImage, read_image, side_data
+from builders.image_reader import TRANSPOSITIONS, BrokenImage, open_with_side_data, read_image
 from builders.picture_files import FORMATS, picture_bytes, read_picture
 from codec.image_codec import Picture
 
@@ -94,7 +94,7 @@ def test_palettes_count_as_what_they_show():
 def test_side_data_is_read(kind, orientation):
     block = exif_block(orientation)
     data = file_bytes(some_pixels(3), kind, icc_profile=SRGB, exif=b"Exif\0\0" + block)
-    found = side_data(data)
+    _, found = open_with_side_data(data)
     assert found.icc_profile == SRGB
     assert found.exif == block
     assert found.orientation == orientation
@@ -107,12 +107,12 @@ def test_side_data_is_read(kind, orientation):
 def test_an_odd_orientation_is_none():
     for orientation in (0, 9, 300):
         data = file_bytes(some_pixels(3), "JPEG", exif=b"Exif\0\0" + exif_block(orientation))
-        assert side_data(data).orientation == 1
+        assert open_with_side_data(data)[1].orientation == 1
         read_picture(data)
     damaged = file_bytes(some_pixels(3), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert side_data(damaged).orientation == 1
+    assert open_with_side_data(damaged)[1].orientation == 1
     nothing = file_bytes(some_pixels(3), "JPEG", exif=b"Exif\0\0rubbish")
-    assert side_data(nothing).exif is None
+    assert open_with_side_data(nothing)[1].exif is None
 
 
 @pytest.mark.parametrize(
