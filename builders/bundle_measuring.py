@@ -10,10 +10,11 @@ import numpy as np
 from builders.codec_choice import open_codec, quality_index, quality_of
 from builders.codec_transforms import bundle_transforms
 from builders.errors import RunError
-from codec.bundle import MANIFEST, Bundle
+from codec.bundle import Bundle
 from codec.errors import NicError
 from codec.image_codec import Picture, PictureError
 from codec.latent_coders import LatentsError
+from codec.manifest import MANIFEST
 from evaluation.codecs import CodecError, Pixels, is_gray
 
 

@@ -30,23 +30,13 @@ from builders.places import ENTROPY_MODEL, HYPER_DECODER
 from builders.spec import Spec
 from builders.training import open_splits
 from builders.weights_choice import WeightsChoice, load_chosen
-from codec.bundle import (
-    CODER,
-    HYPER_TABLES,
-    MAX_OFFSET,
-    TABLES,
-    WEIGHTS,
-    Bundle,
-    CoderEntry,
-    QualityEntry,
-    bundle_files,
-    network_parts,
-)
+from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, Bundle, bundle_files, network_parts
 from codec.container import NicFile
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
 from codec.image_codec import ImageCodec, Picture, PictureError
 from codec.latent_coders import LatentsError, whole_numbers
+from codec.manifest import MAX_OFFSET, CoderEntry, QualityEntry
 from codec.quantizers import Quantizer
 from codec.tables import TableSet
 

@@ -13,7 +13,7 @@ from builders.export_info import SideRule
 from builders.export_sizes import side_rule
 from builders.model_builder import nominal_shape
 from builders.spec import Spec
-from codec.bundle import MAX_BYTES_PER_PIXEL, GeometryEntry, GridEntry
+from codec.manifest import MAX_BYTES_PER_PIXEL, GeometryEntry, GridEntry
 
 Shape = tuple[int, ...]
 FLOAT_BYTES = 4

@@ -14,8 +14,9 @@ from builders.codec_geometry import latent_shapes
 from builders.model_builder import ModelBuilder
 from builders.problems import SpecError
 from builders.spec import parse_spec
-from codec.bundle import MANIFEST, WEIGHTS, Bundle, printable
+from codec.bundle import WEIGHTS, Bundle
 from codec.errors import NicBundleError
+from codec.manifest import MANIFEST, printable
 
 Pixels = NDArray[np.uint8]
 Float32 = NDArray[np.float32]

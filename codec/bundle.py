@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from codec.errors import NicBundleError, NicError
 from codec.geometry import Geometry, Grid
@@ -28,103 +27,31 @@ from codec.latent_coders import (
     QuantizedCoder,
     StoredCoder,
 )
+from codec.manifest import (
+    FORMAT,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    MAX_MANIFEST_BYTES,
+    VERSION,
+    CoderEntry,
+    FileEntry,
+    GeometryEntry,
+    LayerEntry,
+    Manifest,
+    NetworkEntry,
+    parse_manifest,
+    printable,
+)
 from codec.quantizers import Quantizer
 from codec.tables import TableSet
 
-FORMAT: Final = "codecsmith-codec"
-VERSION: Final = 1
-MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 TABLES: Final = "tables.ntab"
 HYPER_TABLES: Final = "hyper_tables.ntab"
 CODER: Final = "coder.safetensors"
 FILES: Final = (WEIGHTS, TABLES, HYPER_TABLES, CODER)
-MAX_MANIFEST_BYTES: Final = 4 << 20
-MAX_FILE_BYTES: Final = 1 << 30
-MAX_BYTES_PER_PIXEL: Final = 1 << 24
-MAX_OFFSET: Final = 4096
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class FileEntry(_Part):
-    """One file of the bundle."""
-
-    bytes: int = Field(ge=1, le=MAX_FILE_BYTES)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-
-class GridEntry(_Part):
-    """See `codec.geometry.Grid`."""
-
-    shape: list[int] = Field(min_length=1, max_length=8)
-    growth: list[int] = Field(min_length=2, max_length=2)
-
-
-class GeometryEntry(_Part):
-    """See `codec.geometry.Geometry`."""
-
-    channels: int
-    first: list[int] = Field(min_length=2, max_length=2)
-    step: list[int] = Field(min_length=2, max_length=2)
-    grids: dict[Literal["y", "z"], GridEntry]
-    bytes_per_pixel: int = Field(ge=1, le=MAX_BYTES_PER_PIXEL)
-
-
-class LayerEntry(_Part):
-    """See `codec.integer_network.IntegerLayer`; its arrays are in the file of the coder."""
-
-    kind: Literal["conv", "conv_transpose", "depth_to_space", "upsample"]
-    factor: int
-    slope: int
-
-
-class NetworkEntry(_Part):
-    """See `codec.integer_network.IntegerNetwork`."""
-
-    channels: int
-    input_limit: int
-    layers: list[LayerEntry] = Field(min_length=1, max_length=64)
-
-
-class QualityEntry(_Part):
-    """See `codec.latent_coders.Quality`."""
-
-    gain: float
-    offset: int = Field(ge=-MAX_OFFSET, le=MAX_OFFSET)
-
-
-class CoderEntry(_Part):
-    """Which coder, and what of it is not in tables and arrays."""
-
-    kind: Literal["stored", "quantized", "factorized", "hyperprior"]
-    mean_bits: int | None = None
-    network: NetworkEntry | None = None
-    quantizer: Literal["naive", "min-max", "k-means"] | None = None
-    qualities: list[QualityEntry] = Field(min_length=1, max_length=256)
-    default_quality: int = Field(ge=0, le=255)
-
-    @model_validator(mode="after")
-    def _default_is_one_of_them(self) -> CoderEntry:
-        if self.default_quality >= len(self.qualities):
-            raise ValueError("the default quality is none of the qualities")
-        return self
-
-
-class Manifest(_Part):
-    """`bundle.json`."""
-
-    format: Literal["codecsmith-codec"]
-    version: Literal[1]
-    name: str = Field(min_length=1, max_length=128)
-    spec: dict[str, Any]
-    geometry: GeometryEntry
-    coder: CoderEntry
-    files: dict[str, FileEntry]
 
 
 @dataclass(frozen=True)
@@ -150,7 +77,7 @@ class Bundle:
         """
         path = Path(path)
         text = _content(path / MANIFEST, MAX_MANIFEST_BYTES)
-        manifest = _manifest(path, text)
+        manifest = parse_manifest(text, path / MANIFEST)
         if set(manifest.files) - set(FILES) or WEIGHTS not in manifest.files:
             raise NicBundleError(f"{path / MANIFEST}: it names files that no bundle has")
         bundle = cls(path, manifest, hashlib.sha256(text).digest())
@@ -201,8 +128,8 @@ class Bundle:
             tables = self._tables(TABLES)
             if entry.kind == "factorized":
                 return FactorizedCoder(tables, channels)
-            arrays = self.arrays(CODER)
             if entry.kind == "quantized":
+                arrays = self.arrays(CODER)
                 quantizer = Quantizer(arrays["low"], arrays["high"], arrays.get("codebook"))
                 return QuantizedCoder(quantizer, tables, channels)
             _check_upsampling(grids["y"], grids["z"], self.network.upsampling)
@@ -327,12 +254,6 @@ def bundle_files(
     return {MANIFEST: text.encode(), **contents}
 
 
-def printable(text: str, limit: int = 200) -> str:
-    """Words out of a file that may be hostile: on one line, without control characters."""
-    plain = "".join(each if each.isprintable() else "?" for each in text)
-    return plain if len(plain) <= limit else plain[: limit - 3] + "..."
-
-
 def _content(path: Path, most: int) -> bytes:
     try:
         with path.open("rb") as file:
@@ -342,23 +263,3 @@ def _content(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise NicBundleError(f"{path}: more than {most} bytes")
     return content
-
-
-def _manifest(path: Path, text: bytes) -> Manifest:
-    where = path / MANIFEST
-    try:
-        tree = json.loads(text)
-        if isinstance(tree, dict) and tree.get("format") == FORMAT:
-            version = tree.get("version")
-            if isinstance(version, int) and version > VERSION:
-                raise NicBundleError(
-                    f"{where}: version {version}, this program reads {VERSION}: a newer Codecsmith "
-                    "wrote it"
-                )
-        return Manifest.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"]) or "the whole"
-        raise NicBundleError(f"{where}: {printable(place)}: {first['msg']}") from None
-    except (ValueError, RecursionError) as error:
-        raise NicBundleError(f"{where}: not JSON: {error}") from None

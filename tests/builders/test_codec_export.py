@@ -14,10 +14,11 @@ from builders.errors import RunError, UserError
 from builders.spec import parse_spec
 from builders.training import open_splits
 from builders.weights_choice import WeightsChoice
-from codec.bundle import CODER, HYPER_TABLES, MANIFEST, TABLES, WEIGHTS, Bundle
+from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, Bundle
 from codec.container import NicFile
 from codec.image_codec import ImageCodec, Picture, PictureError
 from codec.latent_coders import StoredCoder
+from codec.manifest import MANIFEST
 from codec.tables import MAX_ENTRIES, TableSet
 from tests.codec_models import (
     DECODER,

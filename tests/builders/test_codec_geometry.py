@@ -8,8 +8,8 @@ from builders.codec_geometry import codec_geometry, latent_shapes
 from builders.errors import RunError
 from builders.model_builder import ModelBuilder
 from builders.spec import parse_spec
-from codec.bundle import GeometryEntry
 from codec.geometry import Geometry, Grid
+from codec.manifest import GeometryEntry
 from tests.codec_models import TREES, conv, spec_tree
 
 

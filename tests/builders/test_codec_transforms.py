@@ -16,9 +16,10 @@ from builders.codec_transforms import (
 )
 from builders.model_builder import ModelBuilder
 from builders.spec import parse_spec
-from codec.bundle import MANIFEST, WEIGHTS, Bundle
+from codec.bundle import WEIGHTS, Bundle
 from codec.errors import NicBundleError
 from codec.image_codec import ImageCodec, Picture
+from codec.manifest import MANIFEST
 from tests.codec.hand_made import changed, replaced
 from tests.codec_models import TREES, conv, generator_of, images_of, photo, spec_tree, write_files
 

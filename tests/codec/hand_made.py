@@ -9,23 +9,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from codec.bundle import (
-    CODER,
-    HYPER_TABLES,
-    MANIFEST,
-    TABLES,
-    WEIGHTS,
-    Bundle,
-    CoderEntry,
-    GeometryEntry,
-    GridEntry,
-    QualityEntry,
-    bundle_files,
-    network_parts,
-)
+from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, Bundle, bundle_files, network_parts
 from codec.distributions import gaussian_tables
 from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerLayer, IntegerNetwork
+from codec.manifest import MANIFEST, CoderEntry, GeometryEntry, GridEntry, QualityEntry
 from codec.quantizers import Quantizer
 from codec.tables import TableSet
 

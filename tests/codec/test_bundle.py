@@ -10,13 +10,10 @@ from codec.bundle import (
     CODER,
     FILES,
     HYPER_TABLES,
-    MANIFEST,
-    MAX_MANIFEST_BYTES,
     TABLES,
     WEIGHTS,
     Bundle,
     bundle_files,
-    printable,
     read_network,
 )
 from codec.distributions import gaussian_tables
@@ -24,6 +21,7 @@ from codec.errors import NicBundleError, NicError
 from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerNetwork
 from codec.latent_coders import FactorizedCoder, HyperpriorCoder, QuantizedCoder, StoredCoder
+from codec.manifest import MANIFEST, MAX_MANIFEST_BYTES, printable
 from tests.codec import hand_made
 from tests.codec.hand_made import changed, replaced
 

@@ -15,10 +15,11 @@ from builders import codec_choice, codec_transforms
 from builders.cli import run_command
 from builders.codec_choice import find_bundle, quality_index, quality_of
 from builders.errors import UserError
-from codec.bundle import CODER, MANIFEST, TABLES
+from codec.bundle import CODER, TABLES
 from codec.container import NicFile, read_info
 from codec.header import Mode
 from codec.image_codec import Picture
+from codec.manifest import MANIFEST
 from codec.tiling import Tiling
 from tests.codec.hand_made import changed, replaced
 from tests.codec_models import photo, write_files
