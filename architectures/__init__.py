@@ -4,6 +4,8 @@
 def register_all() -> None:
     """Imports every module that registers classes with Keras, so that specs and files find them."""
     import architectures.block_transform
+    import architectures.blocks
+    import architectures.color_space
     import architectures.gdn
     import architectures.hyperprior
     import architectures.image_compressor
@@ -12,4 +14,5 @@ def register_all() -> None:
     import architectures.metrics
     import architectures.preprocessing
     import architectures.rate
+    import architectures.resize
     import architectures.spectral_normalization  # noqa: F401

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from architectures.factorized_prior import EntropyModel
-from architectures.preprocessing import PACKAGE, Preprocessing
+from architectures.preprocessing import PACKAGE, Preprocessing, prepared_shape
 from architectures.stack import LayerStack
 from constants.defaults import PIXEL_MAX
 
@@ -55,6 +55,10 @@ class Encoder(LayerStack):
             step.build(shape)
             shape = tuple(step.compute_output_shape(shape))
         super().build(shape)
+
+    def prepared(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The shape (B, ...) of what the first layer sees of images (B, H, W, C)."""
+        return prepared_shape(self.preprocessing, input_shape)
 
     def call(self, x: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """x (B, H, W, C), pixels in [0, 255] -> latents y and what layers tell beside them."""

@@ -49,6 +49,8 @@ def multiply_accumulates(
         return math.prod(input_shape[1:3]) * math.prod(layer.kernel.shape)
     if name == "GDN":
         return math.prod(input_shape[1:-1]) * math.prod(layer.gamma_root.shape)
+    if name == "BlockDense":
+        return math.prod(layer.kernel.shape)
     if name == "Dense":
         return math.prod(input_shape[1:-1]) * math.prod(layer.kernel.shape)
     return 0

@@ -122,8 +122,9 @@ def _bytes_per_pixel(generator: Generator, image: Shape) -> int:
 
 def _sizes(generator: Generator, image: Shape) -> Iterator[int]:
     """Numbers in the output of each layer."""
-    x = keras.KerasTensor((1, *image))
-    yield _count(x)
+    pixels = keras.KerasTensor((1, *image))
+    yield _count(pixels)
+    x = keras.KerasTensor(generator.encoder.prepared(pixels.shape))
     for stack in (generator.encoder.stack, generator.decoder.stack):
         for layer in stack:
             found = layer(x)

@@ -151,27 +151,35 @@ class ModelBuilder:
                 f"found {shown(list(image[1:]))}, expected at most {MAX_ACTIVATIONS:,} numbers",
             )
             return
-        for index, step in enumerate(steps):
-            try:
-                step.build(image)
-            except LAYER_ERRORS as error:
-                self._problems.add(f"preprocessing[{index}].{type(step).__name__}", one_line(error))
         guard = SizeGuard(self._problems)
-        latents = guard.follow(compressor.encoder.stack, image, ENCODER)
-        if latents is not None:
-            self._follow_decoder(compressor, guard, latents, image)
-            self._follow_hyper_coders(compressor, guard, latents)
+        prepared = self._prepared(steps, image)
+        if prepared is not None:
+            latents = guard.follow(compressor.encoder.stack, prepared, ENCODER)
+            if latents is not None:
+                self._follow_decoder(compressor, guard, latents, prepared)
+                self._follow_hyper_coders(compressor, guard, latents)
         if compressor.discriminator is not None:
             guard.follow(compressor.discriminator.stack, image, DISCRIMINATOR)
 
+    def _prepared(self, steps: list[Any], image: Shape) -> Shape | None:
+        """What the preprocessing makes of an image; None where a step can't take it."""
+        shape = image
+        for index, step in enumerate(steps):
+            try:
+                shape = tuple(step.compute_output_shape(shape))
+            except LAYER_ERRORS as error:
+                self._problems.add(f"preprocessing[{index}].{type(step).__name__}", one_line(error))
+                return None
+        return shape
+
     def _follow_decoder(
-        self, compressor: ImageCompressor, guard: SizeGuard, latents: Shape, image: Shape
+        self, compressor: ImageCompressor, guard: SizeGuard, latents: Shape, wanted: Shape
     ) -> None:
-        pixels = guard.follow(compressor.decoder.stack, latents, DECODER)
-        if pixels is not None and pixels[1:] != image[1:]:
+        found = guard.follow(compressor.decoder.stack, latents, DECODER)
+        if found is not None and found[1:] != wanted[1:]:
             self._problems.add(
                 DECODER.removesuffix(".layers"),
-                f"gives {sides(pixels)} for an input of {sides(image)}; they must be equal"
+                f"gives {sides(found)} for an input of {sides(wanted)}; they must be equal"
                 + self._nominally(),
             )
 
@@ -221,7 +229,7 @@ class ModelBuilder:
         image: Shape = (None, *self.spec.input_shape)
         latents = compressor.encoder.output_shapes[-1]
         model: Any = compressor.generator.entropy_model
-        try_stack(compressor.encoder, image, ENCODER, self._problems)
+        try_stack(compressor.encoder, compressor.encoder.prepared(image), ENCODER, self._problems)
         if model is not None and model.needs_hyper_coders:
             try_stack(model.hyper_encoder, latents, HYPER_ENCODER, self._problems)
             hyper_latents = model.hyper_encoder.output_shapes[-1]
@@ -263,4 +271,5 @@ def nominal_shape(spec: Spec) -> tuple[int, ...]:
 
 def latent_shape(compressor: ImageCompressor, image: tuple[int, ...]) -> Shape:
     """Shape (without batch) of the latents of an image of a given shape (1, H, W, C)."""
-    return tuple(output_shapes(compressor.encoder.stack, image)[-1][1:])
+    prepared = compressor.encoder.prepared(image)
+    return tuple(output_shapes(compressor.encoder.stack, prepared)[-1][1:])

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from architectures.blocks import BlockDense
 from architectures.cost import inner_layers
 from architectures.factorized_prior import DeepFactorized
 from architectures.gdn import GDN
@@ -140,7 +141,8 @@ def _weights(layer: keras.layers.Layer, shape: tuple[Any, ...]) -> int:
         widths = (1, *layer.filters, 1)
         return int(channels * sum(after * (before + 2) for before, after in pairwise(widths)))
     if hasattr(layer, "units"):
-        return int((channels + 1) * layer.units)
+        blocks = shape[1] if isinstance(layer, BlockDense) else 1
+        return int(blocks * (channels + 1) * layer.units)
     if hasattr(layer, "kernel_size"):
         window = math.prod(layer.kernel_size)
         filters = getattr(layer, "filters", None) or 0

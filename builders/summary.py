@@ -86,7 +86,7 @@ def summarize(spec: Spec, compressor: ImageCompressor) -> ModelSummary:
     shape: Any = image
     latents: tuple[int, ...] = ()
     for stack_name, stack, start in (
-        ("encoder", compressor.encoder, None),
+        ("encoder", compressor.encoder, compressor.encoder.prepared(image)),
         ("hyper_encoder", getattr(entropy_model, "hyper_encoder", None), None),
         ("hyper_decoder", getattr(entropy_model, "hyper_decoder", None), None),
         ("decoder", compressor.decoder, None),

@@ -15,7 +15,7 @@ from architectures.deployment import (
     with_free_size,
 )
 from architectures.layers import DepthToSpace, Residual, SpaceToDepth
-from architectures.preprocessing import ColorSpace
+from architectures.color_space import ColorSpace
 
 
 def convolutional(height=None, width=None, middle=(), upsampling="bilinear"):

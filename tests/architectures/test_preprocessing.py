@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from keras import ops
 from PIL import Image
 
-from architectures.preprocessing import ColorSpace, Preprocessing, Rescale
+from architectures.color_space import ColorSpace
+from architectures.preprocessing import Preprocessing, Rescale
 
 LEVEL = 1 / 255
 FEW = settings(max_examples=40, deadline=None)
