@@ -12,7 +12,7 @@ from architectures.resampling import bilinear_upsampling, mean_of_blocks
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Resize(Preprocessing):
-    """Makes images smaller by a whole factor before the encoder, and large again behind the decoder.
+    """Makes images smaller by a whole factor before the encoder, and large again after the decoder.
 
     (H, W, C) -> (H/f, W/f, C): each pixel is the mean of f x f; the way back is bilinear. Detail
     finer than that is lost. For training images that are to stay small, see `dataset.resize`.

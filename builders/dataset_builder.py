@@ -15,6 +15,7 @@ from builders.size_plan import plan_sizes
 from builders.sources import Progress, Size, SplitSources
 from builders.splits import check_fractions
 from builders.tfds_source import open_tfds
+from builders.tiled_source import in_tiles, open_one_image
 from builders.transforms import ImageTransform
 from constants.data import DIGITS_SIDE, IMAGE_SUFFIXES, PHOTO_TILE_SIDE, VIDEO_SUFFIXES
 
@@ -110,6 +111,7 @@ class DatasetBuilder:
         section = self._section
         if section.tfds:
             self._refuse_every_nth("a TFDS data set")
+            self._refuse_tile("a TFDS data set")
             return open_tfds(
                 section.name,
                 self._channels,
@@ -129,6 +131,8 @@ class DatasetBuilder:
         if path.is_file():
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 return self._open_videos(path.parent, [path.name])
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                return self._open_tiles(path)
             raise UserError(
                 f"{path}: a folder of images, a video or a folder of videos is needed, this is a "
                 f"single file ending in {path.suffix or 'nothing'} (videos end in "
@@ -152,7 +156,9 @@ class DatasetBuilder:
         if not found.images:
             raise UserError(_empty(folder, found))
         self._refuse_every_nth("a folder of images")
-        return open_image_folder(
+        if section.tile is not None and len(found.images) == 1:
+            return self._open_tiles(folder / found.images[0])
+        opened = open_image_folder(
             folder,
             found.images,
             self._channels,
@@ -163,9 +169,31 @@ class DatasetBuilder:
             cache_bytes=section.cache_mebibytes << 20,
             progress=self._report,
         )
+        tile = _pair(section.tile)
+        return opened if tile is None else in_tiles(opened, tile)
+
+    def _open_tiles(self, path: Path) -> SplitSources:
+        section = self._section
+        self._refuse_every_nth("an image")
+        if section.tile is None:
+            raise UserError(
+                f"{path}: a single image has nothing to be validated on, unless it is cut into "
+                'tiles: set dataset.tile, for example "tile": [256, 256]'
+            )
+        return open_one_image(
+            path,
+            self._channels,
+            (section.tile[0], section.tile[1]),
+            color=section.color,
+            validation_fraction=section.validation_fraction,
+            test_fraction=section.test_fraction,
+            cache_bytes=section.cache_mebibytes << 20,
+            progress=self._report,
+        )
 
     def _open_videos(self, folder: Path, names: list[str]) -> SplitSources:
         section = self._section
+        self._refuse_tile("a video")
         return open_videos(
             folder,
             names,
@@ -182,6 +210,7 @@ class DatasetBuilder:
     def _open_embedded(self) -> SplitSources:
         section = self._section
         self._refuse_every_nth("an embedded data set")
+        self._refuse_tile("an embedded data set")
         digits = section.name == "digits"
         opener = open_digits if digits else open_photos
         return opener(
@@ -206,6 +235,12 @@ class DatasetBuilder:
             self._input_size[0] or PHOTO_TILE_SIDE,
             self._input_size[1] or PHOTO_TILE_SIDE,
         )
+
+    def _refuse_tile(self, what: str) -> None:
+        if self._section.tile is not None:
+            raise UserError(
+                f"dataset.tile: is for image files, {self._section.name} is {what} (see crop)"
+            )
 
     def _refuse_every_nth(self, what: str) -> None:
         if self._section.every_nth != 1:

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from architectures.autoencoder import Decoder, Encoder, Generator
+from architectures.color_space import ColorSpace
 from architectures.deployment import (
     SIZE_ERRORS,
     DeployedDecoder,
@@ -15,7 +16,6 @@ from architectures.deployment import (
     with_free_size,
 )
 from architectures.layers import DepthToSpace, Residual, SpaceToDepth
-from architectures.color_space import ColorSpace
 
 
 def convolutional(height=None, width=None, middle=(), upsampling="bilinear"):

@@ -23,6 +23,7 @@ class Section:
     name: str
     tfds: bool = False
     resize: tuple[int, int] | None = None
+    tile: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     color: str | None = None
     flip: bool = False
