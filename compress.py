@@ -22,7 +22,8 @@ from constants.data import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
-    from codec.image_codec import ImageCodec, Picture
+    from codec.image_codec import ImageCodec
+    from codec.picture import Picture
 
 SUFFIX = ".nic"
 MAX_INPUT_BYTES = 1 << 31

@@ -17,7 +17,7 @@ from builders.codec_choice import find_bundle, open_codec, read_bundle
 from builders.errors import UserError
 
 if TYPE_CHECKING:
-    from codec.image_codec import Transforms
+    from codec.picture import Transforms
 
 MAX_INPUT_BYTES = 1 << 31
 NIC_SUFFIXES = (".nic",)

@@ -51,7 +51,8 @@ def write_files(flags: argparse.Namespace, folder: Path) -> tuple[int, int, floa
     from builders.codec_transforms import bundle_transforms
     from builders.file_search import files_below
     from builders.picture_files import read_picture
-    from codec.image_codec import ImageCodec, Picture
+    from codec.image_codec import ImageCodec
+    from codec.picture import Picture
     from constants.data import IMAGE_SUFFIXES
     from evaluation.determinism import boundary_file, boundary_latents
 

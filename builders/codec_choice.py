@@ -9,7 +9,8 @@ from builders.export_formats import BUNDLE_FILE
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
-    from codec.image_codec import ImageCodec, Transforms
+    from codec.image_codec import ImageCodec
+    from codec.picture import Transforms
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT_BUNDLE = PRETRAINED / "photo_small"

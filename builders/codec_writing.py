@@ -16,8 +16,9 @@ from builders.weights_choice import WeightsChoice, load_chosen
 from codec.bundle import Bundle
 from codec.container import NicFile
 from codec.errors import NicError
-from codec.image_codec import ImageCodec, Picture, PictureError
+from codec.image_codec import ImageCodec
 from codec.latent_coders import LatentsError
+from codec.picture import Picture, PictureError
 
 Say = Callable[[str], None]
 CHECKED_IMAGES = 4

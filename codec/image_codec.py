@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from codec.errors import NicBundleError, NicFieldError
 from codec.geometry import Pixels
 from codec.header import DIGEST_BYTES, Header, Mode
 from codec.latent_coders import Decoded, Float32
+from codec.picture import Picture, PictureError, Transforms
 from codec.seams import fade_in
 from codec.tiling import Tiling
 
@@ -31,39 +32,6 @@ FREE_PIXELS: Final = 1 << 22
 PADDED_PIXELS_PER_BYTE: Final = 8192
 """What a larger file may, for each of its bytes. The format bounds the picture, 2048 pixels for
 each byte; this bounds what a thin one is padded to."""
-
-
-class PictureError(ValueError):
-    """A picture that this codec can't take."""
-
-
-class Transforms(Protocol):
-    """The networks on either side of the coder."""
-
-    def analyse(self, pixels: Pixels) -> Mapping[str, Float32]:
-        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`."""
-
-    def synthesise(self, y_hat: Float32) -> Pixels:
-        """Latents (blocks, ...) -> uint8 (blocks, H, W, C)."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a file stores.
-
-    Attributes:
-        pixels: uint8 (H, W, C), 1 or 3 channels.
-        alpha: uint8 (H, W) or None.
-        icc_profile: as it is, or None.
-        exif: from "II" or "MM" on, or None.
-        orientation: EXIF orientation 1..8, not applied to the pixels.
-    """
-
-    pixels: Pixels
-    alpha: Pixels | None = None
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    orientation: int = 1
 
 
 class ImageCodec:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from codec.bundle import Bundle
 from codec.container import NicFile
-from codec.image_codec import ImageCodec, Transforms
+from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerNetwork, convolution_sums, exact_run, run_layer
 from codec.latent_coders import HyperpriorCoder
+from codec.picture import Transforms
 
 ENGINES = ("numpy", "exact", "keras", "onnx")
 Engine = Callable[[Any], NDArray[np.int32]]

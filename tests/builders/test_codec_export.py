@@ -17,9 +17,10 @@ from builders.training import open_splits
 from builders.weights_choice import WeightsChoice
 from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, Bundle
 from codec.container import NicFile
-from codec.image_codec import ImageCodec, Picture, PictureError
+from codec.image_codec import ImageCodec
 from codec.latent_coders import StoredCoder
 from codec.manifest import MANIFEST
+from codec.picture import Picture, PictureError
 from codec.tables import MAX_ENTRIES, TableSet
 from tests.codec_models import (
     DECODER,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from codec.bundle import Bundle
-from codec.image_codec import ImageCodec, Picture
+from codec.image_codec import ImageCodec
+from codec.picture import Picture
 from evaluation.determinism import (
     boundary_latents,
     engine,

@@ -20,7 +20,8 @@ from codec.errors import (
     NicStreamError,
 )
 from codec.header import CRC_BYTES, MAX_SIDE, Header, Mode
-from codec.image_codec import OVERLAP, TILE, ImageCodec, Picture, PictureError
+from codec.image_codec import OVERLAP, TILE, ImageCodec
+from codec.picture import Picture, PictureError
 from codec.tiling import Tiling
 from tests.codec import hand_made
 

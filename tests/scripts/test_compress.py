@@ -18,8 +18,8 @@ from builders.errors import UserError
 from codec.bundle import CODER, TABLES
 from codec.container import NicFile, read_info
 from codec.header import Mode
-from codec.image_codec import Picture
 from codec.manifest import MANIFEST
+from codec.picture import Picture
 from codec.tiling import Tiling
 from tests.codec.hand_made import changed, replaced
 from tests.codec_models import photo, write_files

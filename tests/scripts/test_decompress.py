@@ -17,7 +17,7 @@ from builders.cli import run_command
 from builders.errors import UserError
 from codec.container import NicFile
 from codec.header import CRC_BYTES, Header, Mode
-from codec.image_codec import Picture
+from codec.picture import Picture
 from tests.codec_models import photo
 
 ROOT = Path(__file__).resolve().parents[2]
