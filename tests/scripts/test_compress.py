@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image
 
 import compress
-from builders import codec_choice, codec_transforms
+from builders import codec_choice, codec_transforms, coding_flags
 from builders.cli import run_command
 from builders.codec_choice import find_bundle, quality_index, quality_of
 from builders.errors import UserError
@@ -372,8 +372,8 @@ def test_a_bundle_with_a_layer_that_holds_code_is_refused(call, models, workdir)
 
 def test_own_layers_are_loaded_before_the_networks_are_made(call, monkeypatch):
     loaded = []
-    monkeypatch.setattr(compress, "has_extensions", lambda: True)
-    monkeypatch.setattr(compress, "load_extensions", lambda: loaded.append(1))
+    monkeypatch.setattr(coding_flags, "has_extensions", lambda: True)
+    monkeypatch.setattr(coding_flags, "load_extensions", lambda: loaded.append(1))
     save("a.png")
     assert call("a.png")[0] == 0
     assert loaded == [1]
@@ -381,7 +381,7 @@ def test_own_layers_are_loaded_before_the_networks_are_made(call, monkeypatch):
     def fail():
         raise UserError("extensions/mine.py: SyntaxError: no")
 
-    monkeypatch.setattr(compress, "load_extensions", fail)
+    monkeypatch.setattr(coding_flags, "load_extensions", fail)
     status, _, err = call("a.png", "--force")
     assert status == 2
     assert one_line(err, "extensions/mine.py")

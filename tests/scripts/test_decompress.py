@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image
 
 import decompress
-from builders import codec_transforms
+from builders import codec_transforms, coding_flags
 from builders.cli import run_command
 from builders.errors import UserError
 from codec.container import NicFile
@@ -342,8 +342,8 @@ def test_a_backend_that_is_none_is_the_user_s_mistake(call, save, monkeypatch):
 
 def test_own_layers_are_loaded_before_the_networks_are_made(call, save, monkeypatch):
     loaded = []
-    monkeypatch.setattr(decompress, "has_extensions", lambda: True)
-    monkeypatch.setattr(decompress, "load_extensions", lambda: loaded.append(1))
+    monkeypatch.setattr(coding_flags, "has_extensions", lambda: True)
+    monkeypatch.setattr(coding_flags, "load_extensions", lambda: loaded.append(1))
     data, _ = save("a.nic")
     Path("bad.nic").write_bytes(data[:-1])
     assert call("bad.nic")[0] == 1
@@ -354,7 +354,7 @@ def test_own_layers_are_loaded_before_the_networks_are_made(call, save, monkeypa
     def fail():
         raise UserError("extensions/mine.py: SyntaxError: no")
 
-    monkeypatch.setattr(decompress, "load_extensions", fail)
+    monkeypatch.setattr(coding_flags, "load_extensions", fail)
     status, _, err = call("a.nic", "--force")
     assert status == 2
     assert one_line(err, "extensions/mine.py")
