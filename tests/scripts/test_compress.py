@@ -3,15 +3,15 @@
 import io
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 import compress
-from builders import codec_choice, codec_transforms, coding_flags
+from builders import codec_choice, coding_flags
 from builders.cli import run_command
 from builders.codec_choice import find_bundle, quality_index, quality_of
 from builders.errors import UserError
@@ -28,35 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def models(codecs, monkeypatch, workdir):
-    """Codecs by kind, in an empty folder; their networks are made once for all tests."""
-    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
-    make = codec_transforms.bundle_transforms
-
-    def remembered(bundle, precision="float32"):
-        for kind in ("mean_scale", "plain", "dense"):
-            tiny = codecs[kind]
-            if tiny.bundle.digest == bundle.digest and precision == "float32":
-                return tiny.codec.transforms
-        return make(bundle, precision)
-
-    monkeypatch.setattr(codec_transforms, "bundle_transforms", remembered)
-    return codecs
-
-
-@pytest.fixture
-def call(models, monkeypatch, capsys):
+def call(call_script):
     """Runs compress.py; returns exit status, standard output and standard error."""
-
-    def run(*arguments, model="plain"):
-        flags = [] if model is None else ["--model", models[model].folder]
-        monkeypatch.setattr(sys, "argv", ["compress.py", *map(str, (*arguments, *flags))])
-        with pytest.raises(SystemExit) as stop:
-            run_command(compress.main)
-        told = capsys.readouterr()
-        return stop.value.code, told.out, told.err
-
-    return run
+    return partial(call_script, compress)
 
 
 def save(path, height=20, width=30, channels=3, **options):

@@ -4,15 +4,15 @@ import io
 import subprocess
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 import decompress
-from builders import codec_transforms, coding_flags
+from builders import coding_flags
 from builders.cli import run_command
 from builders.errors import UserError
 from codec.container import NicFile
@@ -26,34 +26,9 @@ SECONDS, MEBIBYTES = 2.0, 500
 
 
 @pytest.fixture
-def models(codecs, monkeypatch, workdir):
-    """Codecs by kind, in an empty folder; their networks are made once for all tests."""
-    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
-    make = codec_transforms.bundle_transforms
-
-    def remembered(bundle, precision="float32"):
-        for kind in ("mean_scale", "plain", "dense"):
-            if codecs[kind].bundle.digest == bundle.digest and precision == "float32":
-                return codecs[kind].codec.transforms
-        return make(bundle, precision)
-
-    monkeypatch.setattr(codec_transforms, "bundle_transforms", remembered)
-    return codecs
-
-
-@pytest.fixture
-def call(models, monkeypatch, capsys):
+def call(call_script):
     """Runs decompress.py; returns exit status, standard output and standard error."""
-
-    def run(*arguments, model="plain"):
-        flags = [] if model is None else ["--model", models[model].folder]
-        monkeypatch.setattr(sys, "argv", ["decompress.py", *map(str, (*arguments, *flags))])
-        with pytest.raises(SystemExit) as stop:
-            run_command(decompress.main)
-        told = capsys.readouterr()
-        return stop.value.code, told.out, told.err
-
-    return run
+    return partial(call_script, decompress)
 
 
 @pytest.fixture
