@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from codec.picture import Transforms
 
 MAX_INPUT_BYTES = 1 << 31
-"""Larger files are refused before they are read."""
+"""What a file may have: no more than that is read of any."""
 
 
 def add_model(parser: Parser, which: str) -> None:
