@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from codec.geometry import Pixels
+from codec.header import Mode
 from codec.latent_coders import Float32
 
 
@@ -41,3 +44,11 @@ class Picture:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     orientation: int = 1
+
+
+def as_mode(pixels: Pixels, mode: Mode) -> Pixels:
+    """Gray pictures that a model for colour decoded: the mean of the channels, rounded."""
+    if mode is Mode.RGB or pixels.shape[2] == 1:
+        return pixels
+    total = pixels.astype(np.uint16).sum(axis=2, keepdims=True)
+    return ((2 * total + 3) // 6).astype(np.uint8)
