@@ -29,7 +29,11 @@ def models(codecs, monkeypatch, workdir):
 @pytest.fixture
 def call_script(models, monkeypatch, capsys):
     """Runs a script; returns exit status, standard output and standard error."""
+    from builders import progress
     from builders.cli import run_command
+
+    # A bar that a slow machine brings up leaves an empty line in standard error.
+    monkeypatch.setattr(progress, "QUIET_SECONDS", float("inf"))
 
     def run(script, *arguments, model="plain"):
         flags = [] if model is None else ["--model", models[model].folder]
