@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         for name in flags.codecs:
             if name.split("-")[0] not in FAMILIES:
                 raise UserError(f"--codecs {name}: no such codec{near_miss(name, list(FAMILIES))}")
-    paths = [_find_bundle(each) for each in flags.models]
+    paths = [find_bundle(each, "--models") for each in flags.models]
     threads = _confine(flags.threads)
     from builders.benchmark_choice import choose_classical
 
@@ -135,14 +135,6 @@ def main(argv: Sequence[str]) -> int:
     status = run_benchmark(photos, codecs, options)
     print(f"table {output / TABLE}, page {output / PAGE}")
     return status
-
-
-def _find_bundle(given: str) -> Path:
-    """As other commands find it, under this one's name of the flag."""
-    try:
-        return find_bundle(given)
-    except UserError as error:
-        raise UserError(str(error).replace("--model ", "--models ", 1)) from None
 
 
 def _names(text: str) -> list[str]:

@@ -2,30 +2,28 @@
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from builders.cli import (
-    Parser,
-    choose_backend,
-    has_extensions,
-    load_extensions,
-    natural,
-    number,
-    positive,
-    run_command,
-)
+from builders.cli import Parser, natural, number, run_command
 from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
+from builders.coding_flags import (
+    MAX_INPUT_BYTES,
+    add_model,
+    add_output,
+    add_precision,
+    add_workers,
+    start_keras,
+)
 from builders.errors import UserError
 from constants.data import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
-    from codec.image_codec import ImageCodec, Picture
+    from codec.image_codec import ImageCodec
+    from codec.picture import Picture
 
 SUFFIX = ".nic"
-MAX_INPUT_BYTES = 1 << 31
 
 
 def build_parser() -> Parser:
@@ -33,11 +31,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="compress.py", description="Compress images to .nic files.")
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE", help="files, folders, or - for standard input")
-    add(
-        "--model",
-        metavar="BUNDLE",
-        help="a codec bundle, a run that has one, or a name in pretrained/ (photo_small)",
-    )
+    add_model(parser, "a codec bundle, a run that has one")
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument(
         "--quality",
@@ -51,16 +45,10 @@ def build_parser() -> Parser:
         metavar="BPP",
         help="the highest quality whose file has at most so many bits per pixel",
     )
-    add("-o", "--output", metavar="OUT", help="a file for one image, else a folder; - for stdout")
-    parser.add_switch("--force", "overwrite files that are there")
-    add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time")
+    add_output(parser)
+    add_workers(parser)
     add("--tile", type=natural, help="side of tiles in pixels; 0 for none (by the memory it takes)")
-    add(
-        "--precision",
-        choices=("float32", "mixed_bfloat16"),
-        default="float32",
-        help="what the networks compute in",
-    )
+    add_precision(parser)
     return parser
 
 
@@ -73,13 +61,10 @@ def main(argv: Sequence[str]) -> int:
     jobs = plan_jobs(flags.images, flags.output, SUFFIX, IMAGE_SUFFIXES, flags.force)
     bundle = read_bundle(path)
     _check(flags, bundle)
-    choose_backend()
-    if has_extensions():
-        load_extensions()
-    from builders.codec_transforms import bundle_transforms
+    transforms = start_keras(bundle, flags.precision)
     from builders.picture_files import read_picture
 
-    codec = open_codec(bundle, lambda: bundle_transforms(bundle, flags.precision))
+    codec = open_codec(bundle, transforms)
 
     def work(content: bytes, job: Job) -> tuple[bytes, str]:
         picture, notes = read_picture(content, label(job.source))

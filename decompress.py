@@ -1,25 +1,24 @@
 """Decompresses .nic files to images. `python decompress.py --help` names every flag."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.cli import (
-    Parser,
-    choose_backend,
-    has_extensions,
-    load_extensions,
-    positive,
-    run_command,
-)
+from builders.cli import Parser, run_command
 from builders.codec_choice import find_bundle, open_codec, read_bundle
+from builders.coding_flags import (
+    MAX_INPUT_BYTES,
+    add_model,
+    add_output,
+    add_precision,
+    add_workers,
+    start_keras,
+)
 from builders.errors import UserError
 
 if TYPE_CHECKING:
-    from codec.image_codec import Transforms
+    from codec.picture import Transforms
 
-MAX_INPUT_BYTES = 1 << 31
 NIC_SUFFIXES = (".nic",)
 
 
@@ -28,23 +27,12 @@ def build_parser() -> Parser:
     parser = Parser(prog="decompress.py", description="Decompress .nic files to images.")
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="files, folders, or - for standard input")
-    add(
-        "--model",
-        metavar="BUNDLE",
-        help="the bundle that compressed them, a run that has it, or a name in pretrained/ "
-        "(photo_small)",
-    )
-    add("-o", "--output", metavar="OUT", help="a file for one image, else a folder; - for stdout")
-    parser.add_switch("--force", "overwrite files that are there")
+    add_model(parser, "the bundle that compressed them, a run that has it")
+    add_output(parser)
     parser.add_switch("--info", "tell what the files say of themselves; decode nothing")
-    add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time")
+    add_workers(parser)
     add("--format", default="png", help="of images whose name -o does not give: png, tiff, ...")
-    add(
-        "--precision",
-        choices=("float32", "mixed_bfloat16"),
-        default="float32",
-        help="what the networks compute in",
-    )
+    add_precision(parser)
     return parser
 
 
@@ -70,12 +58,8 @@ def main(argv: Sequence[str]) -> int:
     bundle = read_bundle(path)
 
     def transforms() -> "Transforms":
-        choose_backend()
-        if has_extensions():
-            load_extensions()
-        from builders.codec_transforms import bundle_transforms
-
-        return bundle_transforms(bundle, flags.precision)
+        make = start_keras(bundle, flags.precision)  # not before a file is found to be in order
+        return make()
 
     codec = open_codec(bundle, transforms)
 

@@ -115,7 +115,8 @@ def _export_codec(flags: argparse.Namespace) -> int:
     from builders.export_targets import planned_paths
 
     (path,) = planned_paths(choice, flags.mode, BUNDLE, flags.save_path, flags.force)
-    from builders.codec_export import CodecChoices, export_codec
+    from builders.codec_export import CodecChoices
+    from builders.codec_writing import export_codec
 
     print(f"weights    {choice.weights} ({choice.spec.name})")
     from rich.console import Console

@@ -9,8 +9,6 @@ Markdown table; exit status 1 when any file differs anywhere.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +19,6 @@ import numpy as np
 from builders.cli import choose_backend, positive
 from builders.codec_choice import find_bundle, read_bundle
 
-ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
@@ -51,7 +48,8 @@ def write_files(flags: argparse.Namespace, folder: Path) -> tuple[int, int, floa
     from builders.codec_transforms import bundle_transforms
     from builders.file_search import files_below
     from builders.picture_files import read_picture
-    from codec.image_codec import ImageCodec, Picture
+    from codec.image_codec import ImageCodec
+    from codec.picture import Picture
     from constants.data import IMAGE_SUFFIXES
     from evaluation.determinism import boundary_file, boundary_latents
 
@@ -83,6 +81,8 @@ def main() -> int:
     parser.add_argument("--jax", help="the Python of an environment with JAX")
     flags = parser.parse_args()
     choose_backend()
+    from evaluation.determinism import digests_in_a_process
+
     bundle = find_bundle(flags.model)
     with tempfile.TemporaryDirectory(prefix="determinism-") as name:
         folder = Path(name)
@@ -96,31 +96,16 @@ def main() -> int:
         expected: list[str] = []
         differ = False
         for title, python, arguments, settings in ways(flags.jax):
-            found = decoded(python, arguments, settings, bundle, files)
+            try:
+                found = digests_in_a_process(python, bundle, files, arguments, settings)
+            except RuntimeError as error:
+                raise SystemExit(f"{python}: {str(error).strip().splitlines()[-1]}") from None
             expected = expected or found
             wrong = sum(a != b for a, b in zip(expected, found, strict=True))
             differ = differ or bool(wrong)
             print(f"| {title} | {len(found)} | {f'{wrong} differ' if wrong else 'the same'} |")
             sys.stdout.flush()
     return int(differ)
-
-
-def decoded(
-    python: str, arguments: list[str], settings: dict[str, str], bundle: Path, files: list[Path]
-) -> list[str]:
-    """Digests of the files, decoded in a process of its own."""
-    done = subprocess.run(
-        [python, "-m", "evaluation.determinism", bundle, *files, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{python}: {done.stderr.strip().splitlines()[-1]}")
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return [line[-1] for line in lines if len(line) == 3]
 
 
 if __name__ == "__main__":

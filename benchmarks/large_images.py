@@ -106,7 +106,8 @@ def seams(flags: argparse.Namespace) -> None:
     choose_backend()
     from builders.codec_transforms import bundle_transforms
     from builders.picture_files import read_picture
-    from codec.image_codec import ImageCodec, Picture
+    from codec.image_codec import ImageCodec
+    from codec.picture import Picture
 
     bundle = read_bundle(find_bundle(flags.model))
     codec = ImageCodec(bundle, lambda: bundle_transforms(bundle))

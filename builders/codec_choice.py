@@ -9,19 +9,21 @@ from builders.export_formats import BUNDLE_FILE
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
-    from codec.image_codec import ImageCodec, Transforms
+    from codec.image_codec import ImageCodec
+    from codec.picture import Transforms
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT_BUNDLE = PRETRAINED / "photo_small"
 """What compress.py and decompress.py use where no bundle is named."""
 
 
-def find_bundle(given: str | None) -> Path:
+def find_bundle(given: str | None, flag: str = "--model") -> Path:
     """The folder of a bundle.
 
     Args:
         given: by the user: a bundle, a run folder with one, or a name in `pretrained/`; None for
             the default.
+        flag: that it was given with, for messages.
 
     Raises:
         UserError: there is none.
@@ -35,15 +37,15 @@ def find_bundle(given: str | None) -> Path:
                 return each
         missing = not path.exists()
     except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise UserError(f"--model {given}: {error.strerror}") from None
+        raise UserError(f"{flag} {given}: {error.strerror}") from None
     if missing:
         names = sorted(each.parent.name for each in PRETRAINED.glob(f"*/{BUNDLE_FILE}"))
         raise UserError(
-            f"--model {given}: no such folder; a bundle is what exporter.py --mode codec writes"
+            f"{flag} {given}: no such folder; a bundle is what exporter.py --mode codec writes"
             + (f", or one of {', '.join(names)}" if names else "")
         )
     raise UserError(
-        f"--model {given}: no codec bundle (no {BUNDLE_FILE} in it); "
+        f"{flag} {given}: no codec bundle (no {BUNDLE_FILE} in it); "
         "python exporter.py --mode codec writes one"
     )
 

@@ -12,8 +12,8 @@ from builders.file_search import files_below
 from builders.progress import ProgressReport
 from builders.run_folder import write_atomically
 from codec.errors import NicError
-from codec.image_codec import PictureError
 from codec.latent_coders import LatentsError
+from codec.picture import PictureError
 
 STREAM = "-"
 """Stands for standard input as an input and for standard output as an output."""

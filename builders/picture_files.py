@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from builders.errors import RunError, UserError
 from builders.image_reader import EXIF_HEADER, TRANSPOSITIONS, open_with_side_data
 from codec.container import MAX_EXIF_BYTES, MAX_ICC_BYTES
-from codec.image_codec import Picture
+from codec.picture import Picture
 
 OUTPUT_SUFFIX = ".png"
 LOSSY_SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG"}

@@ -13,7 +13,8 @@ from builders.codec_transforms import KerasTransforms, serving
 from builders.data_splits import Splits
 from builders.spec import Spec
 from codec.bundle import Bundle
-from codec.image_codec import ImageCodec, Picture
+from codec.image_codec import ImageCodec
+from codec.picture import Picture
 
 MEASURED_IMAGES = 24
 

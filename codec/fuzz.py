@@ -30,7 +30,8 @@ from codec.container import NicFile, read_info
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
 from codec.header import CRC_BYTES, Header, Mode
-from codec.image_codec import ImageCodec, Transforms
+from codec.image_codec import ImageCodec
+from codec.picture import Transforms
 from codec.tables import TableSet
 from codec.tiling import Tiling
 

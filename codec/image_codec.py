@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,52 +18,20 @@ from codec.errors import NicBundleError, NicFieldError
 from codec.geometry import Pixels
 from codec.header import DIGEST_BYTES, Header, Mode
 from codec.latent_coders import Decoded, Float32
+from codec.picture import Picture, PictureError, Transforms, as_mode
 from codec.seams import fade_in
 from codec.tiling import Tiling
+from codec.work_limits import (
+    TILE,
+    WHOLE_BYTES,
+    boxes_of,
+    check_memory,
+    most_pixels,
+    padded_pixels,
+)
 
-WHOLE_BYTES: Final = 3 << 29
-"""Memory that transforms of a picture in one piece may take; above it, pictures are tiled."""
-TILE: Final = 1024
 OVERLAP: Final = 32
 """Pixels that neighbouring tiles share, over which one fades into the other."""
-FREE_PIXELS: Final = 1 << 22
-"""Pixels, padding included, that any file may make the model work on."""
-PADDED_PIXELS_PER_BYTE: Final = 8192
-"""What a larger file may, for each of its bytes. The format bounds the picture, 2048 pixels for
-each byte; this bounds what a thin one is padded to."""
-
-
-class PictureError(ValueError):
-    """A picture that this codec can't take."""
-
-
-class Transforms(Protocol):
-    """The networks on either side of the coder."""
-
-    def analyse(self, pixels: Pixels) -> Mapping[str, Float32]:
-        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`."""
-
-    def synthesise(self, y_hat: Float32) -> Pixels:
-        """Latents (blocks, ...) -> uint8 (blocks, H, W, C)."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a file stores.
-
-    Attributes:
-        pixels: uint8 (H, W, C), 1 or 3 channels.
-        alpha: uint8 (H, W) or None.
-        icc_profile: as it is, or None.
-        exif: from "II" or "MM" on, or None.
-        orientation: EXIF orientation 1..8, not applied to the pixels.
-    """
-
-    pixels: Pixels
-    alpha: Pixels | None = None
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    orientation: int = 1
 
 
 class ImageCodec:
@@ -134,7 +102,7 @@ class ImageCodec:
 
         Raises:
             PictureError: the model is for other pictures.
-            NicFieldError: the picture is too large for the format.
+            NicFieldError: the picture is too large for the format, or its tiles for the networks.
             ValueError: the model has no such quality.
         """
         quality = self.bundle.manifest.coder.default_quality if quality is None else quality
@@ -154,6 +122,7 @@ class ImageCodec:
 
         Raises:
             PictureError: the model is for other pictures, or even the lowest quality takes more.
+            NicFieldError: see `compress`.
         """
         header = self._header(picture, tile)
         latents, alpha = self._analysed(picture, header), _coded_alpha(picture)
@@ -188,7 +157,7 @@ class ImageCodec:
     def _header(self, picture: Picture, tile: int | None) -> Header:
         self._check_picture(picture)
         height, width, channels = picture.pixels.shape
-        return Header(
+        header = Header(
             model_digest=self.bundle.digest[:DIGEST_BYTES],
             width=width,
             height=height,
@@ -197,12 +166,14 @@ class ImageCodec:
             orientation=picture.orientation,
             tiling=self.tiling_for(height, width, tile),
         )
+        check_memory(self.bundle, header)
+        return header
 
     def _analysed(self, picture: Picture, header: Header) -> list[Mapping[str, Float32]]:
         """The latents of each tile."""
         pixels = self._for_model(picture.pixels)
         found = []
-        for left, top, right, bottom in _boxes(header):
+        for left, top, right, bottom in boxes_of(header):
             plan = self.bundle.geometry.plan(bottom - top, right - left)
             latents = self.transforms.analyse(plan.blocks(pixels[top:bottom, left:right]))
             _check_shapes(latents, plan.shapes)
@@ -230,8 +201,8 @@ class ImageCodec:
             exif=picture.exif,
         )
         data = file.to_bytes()
-        padded = self._padded_pixels(file.header)
-        if padded > self._most_pixels(len(data)):
+        padded = padded_pixels(self.bundle.geometry, file.header)
+        if padded > most_pixels(self.bundle.geometry, len(data)):
             raise PictureError(
                 f"so thin that it is padded to {padded:,} pixels, and so plain that it takes only "
                 f"{len(data)} bytes: no decoder would take that file"
@@ -248,27 +219,28 @@ class ImageCodec:
         """
         file = NicFile.from_bytes(data)
         header = file.header
-        padded = self._padded_pixels(header)
-        if padded > self._most_pixels(len(data)):
+        geometry = self.bundle.geometry
+        padded, most = padded_pixels(geometry, header), most_pixels(geometry, len(data))
+        if padded > most:
             raise NicFieldError(
                 f"{header.width} x {header.height} pixels, {padded:,} with padding: a file of "
-                f"{len(data)} bytes has at most {self._most_pixels(len(data)):,}"
+                f"{len(data)} bytes has at most {most:,}"
             )
         alpha = None
         if file.alpha is not None:
             alpha = decode_alpha(file.alpha, header.width, header.height)
         tiles = self.decode_latents(file)
-        channels = self.bundle.geometry.channels
+        channels = geometry.channels
         pixels = np.zeros((header.height, header.width, channels), np.uint8)
-        for box, decoded in zip(_boxes(header), tiles, strict=True):
+        for box, decoded in zip(boxes_of(header), tiles, strict=True):
             left, top, right, bottom = box
-            plan = self.bundle.geometry.plan(bottom - top, right - left)
+            plan = geometry.plan(bottom - top, right - left)
             blocks = self.transforms.synthesise(decoded.y_hat)
             wanted = (plan.rows * plan.columns, *plan.block, channels)
             _check_shapes({"pixels": blocks}, {"pixels": wanted})
             fade_in(pixels, plan.picture(blocks), box, header.tiling)
         return Picture(
-            _as_mode(pixels, header.mode), alpha, file.icc_profile, file.exif, header.orientation
+            as_mode(pixels, header.mode), alpha, file.icc_profile, file.exif, header.orientation
         )
 
     def decode_latents(self, file: NicFile) -> list[Decoded]:
@@ -276,6 +248,7 @@ class ImageCodec:
 
         Raises:
             NicModelError: another model wrote the file.
+            NicFieldError: its tiles are too large for the networks.
             NicStreamError: a stream is damaged.
             NicLatentsError: the latents are not those that were coded.
         """
@@ -287,23 +260,14 @@ class ImageCodec:
             )
         if header.mode is Mode.RGB and self.bundle.geometry.channels == 1:
             raise NicBundleError("the file is in colour, the model is not")
+        check_memory(self.bundle, header)
         tiles = []
-        for box, stream in zip(_boxes(header), file.latents, strict=True):
+        for box, stream in zip(boxes_of(header), file.latents, strict=True):
             left, top, right, bottom = box
             plan = self.bundle.geometry.plan(bottom - top, right - left)
             tiles.append(self.coder.decode(stream, plan.shapes, header.quality))
         check_latents((each for tile in tiles for each in tile.arrays), header.latents_crc32)
         return tiles
-
-    def _padded_pixels(self, header: Header) -> int:
-        """What the model works on for a picture."""
-        sides = [(bottom - top, right - left) for left, top, right, bottom in _boxes(header)]
-        return sum(self.bundle.geometry.plan(*each).padded_pixels for each in sides)
-
-    def _most_pixels(self, file_bytes: int) -> int:
-        """Pixels, padding included, that a file of this size may have."""
-        height, width = self.bundle.geometry.first
-        return max(FREE_PIXELS, height * width, PADDED_PIXELS_PER_BYTE * file_bytes)
 
     def _check_picture(self, picture: Picture) -> None:
         pixels, alpha = picture.pixels, picture.alpha
@@ -326,23 +290,9 @@ def _coded_alpha(picture: Picture) -> bytes | None:
     return None if picture.alpha is None else encode_alpha(picture.alpha)
 
 
-def _boxes(header: Header) -> list[tuple[int, int, int, int]]:
-    if header.tiling is None:
-        return [(0, 0, header.width, header.height)]
-    return list(header.tiling.boxes(header.width, header.height))
-
-
 def _check_shapes(latents: Mapping[str, NDArray[Any]], shapes: Mapping[str, Any]) -> None:
     for name, shape in shapes.items():
         if latents[name].shape != tuple(shape):
             raise NicBundleError(
                 f"the model makes {name} of {latents[name].shape}, the bundle says {tuple(shape)}"
             )
-
-
-def _as_mode(pixels: Pixels, mode: Mode) -> Pixels:
-    """Gray pictures that a model for colour decoded: the mean of the channels, rounded."""
-    if mode is Mode.RGB or pixels.shape[2] == 1:
-        return pixels
-    total = pixels.astype(np.uint16).sum(axis=2, keepdims=True)
-    return ((2 * total + 3) // 6).astype(np.uint8)

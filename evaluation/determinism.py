@@ -8,8 +8,10 @@ index of the table that each was decoded with.
 
 import argparse
 import hashlib
+import os
+import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from numpy.typing import NDArray
 
 from codec.bundle import Bundle
 from codec.container import NicFile
-from codec.image_codec import ImageCodec, Transforms
+from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerNetwork, convolution_sums, exact_run, run_layer
 from codec.latent_coders import HyperpriorCoder
+from codec.picture import Transforms
 
+ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("numpy", "exact", "keras", "onnx")
 Engine = Callable[[Any], NDArray[np.int32]]
 
@@ -74,6 +78,42 @@ def symbols_digest(codec: ImageCodec, data: bytes) -> str:
             digest.update(index.astype("<i4").tobytes())
         digest.update(tile.y_hat.astype("<f4").tobytes())
     return digest.hexdigest()
+
+
+def digests_in_a_process(
+    python: str,
+    bundle: Path,
+    files: Sequence[Path],
+    flags: Sequence[str],
+    settings: Mapping[str, str],
+) -> list[str]:
+    """The digests of files, decoded in a process of its own.
+
+    Args:
+        python: the interpreter.
+        bundle: folder of the codec; like the files, seen from the project's folder.
+        files: to decode.
+        flags: of this module, as a command; one engine.
+        settings: added to the environment.
+
+    Returns:
+        One for each file, in their order.
+
+    Raises:
+        RuntimeError: the process failed; with its standard error.
+    """
+    done = subprocess.run(
+        [python, "-m", "evaluation.determinism", bundle, *files, *flags],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [line[-1] for line in lines if len(line) == 3]
 
 
 def no_transforms() -> Transforms:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from codec.bundle import Bundle
-from codec.image_codec import ImageCodec, Picture
+from codec.image_codec import ImageCodec
+from codec.picture import Picture
 
 FOLDER = Path(__file__).resolve().parent / "golden" / "codec"
 BUNDLE = FOLDER / "bundle"

@@ -7,18 +7,20 @@ import pytest
 from safetensors.numpy import load
 
 from architectures.autoencoder import to_uint8
-from builders import codec_export
-from builders.codec_export import CodecChoices, check_codec, export_codec, make_codec, sample_images
+from builders import codec_export, codec_writing
+from builders.codec_export import CodecChoices, make_codec, sample_images
 from builders.codec_tables import counted_tables, density_tables
+from builders.codec_writing import check_codec, export_codec
 from builders.errors import RunError, UserError
 from builders.spec import parse_spec
 from builders.training import open_splits
 from builders.weights_choice import WeightsChoice
 from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, Bundle
 from codec.container import NicFile
-from codec.image_codec import ImageCodec, Picture, PictureError
+from codec.image_codec import ImageCodec
 from codec.latent_coders import StoredCoder
 from codec.manifest import MANIFEST
+from codec.picture import Picture, PictureError
 from codec.tables import MAX_ENTRIES, TableSet
 from tests.codec_models import (
     DECODER,
@@ -376,7 +378,7 @@ def test_nothing_is_left_of_an_export_that_fails(finished, tmp_path, monkeypatch
     def fail(*_):
         raise RunError("no")
 
-    monkeypatch.setattr(codec_export, "check_codec", fail)
+    monkeypatch.setattr(codec_writing, "check_codec", fail)
     for path in (tmp_path / "codec", tmp_path / "other"):
         with pytest.raises(RunError):
             export_codec(choice, path, CodecChoices("naive"), told.append)

@@ -18,8 +18,9 @@ from builders.model_builder import ModelBuilder
 from builders.spec import parse_spec
 from codec.bundle import WEIGHTS, Bundle
 from codec.errors import NicBundleError
-from codec.image_codec import ImageCodec, Picture
+from codec.image_codec import ImageCodec
 from codec.manifest import MANIFEST
+from codec.picture import Picture
 from tests.codec.hand_made import changed, replaced
 from tests.codec_models import TREES, conv, generator_of, images_of, photo, spec_tree, write_files
 

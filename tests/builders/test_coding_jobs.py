@@ -12,8 +12,8 @@ from builders.coding_jobs import STREAM, Job, label, plan_jobs, run_jobs
 from builders.errors import RunError, UserError
 from builders.file_search import files_below
 from codec.errors import NicModelError
-from codec.image_codec import PictureError
 from codec.latent_coders import LatentsError
+from codec.picture import PictureError
 
 SUFFIXES = (".png", ".jpg")
 

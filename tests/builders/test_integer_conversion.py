@@ -7,7 +7,8 @@ from architectures.hyperprior import HyperCoder, MeanScaleHyperprior, ScaleHyper
 from architectures.layers import DepthToSpace, Residual
 from builders.codec_rate import rate_cost
 from builders.errors import UserError
-from builders.integer_conversion import _rounded, _Step, convert
+from builders.integer_conversion import _rounded, convert
+from builders.integer_layers import Step
 from builders.places import HYPER_DECODER
 from codec.integer_network import SUM_LIMIT, IntegerLayer, IntegerNetwork
 
@@ -318,7 +319,7 @@ def test_sums_stay_below_the_limit_though_all_weights_are_rounded_up():
     weights = np.full((1, 1, 8228, 1), 0.51)
     weights[0, 0, 8000:] = 255.0
     most = np.full(8228, 255.0)
-    step = _Step(IntegerLayer("conv", kernel=weights), np.zeros(1))
+    step = Step(IntegerLayer("conv", kernel=weights), np.zeros(1))
     x = np.ones((1, 1, 1, 8228))
     target = [(x[0, 0] @ weights[0, 0]).reshape(1, 1, 1, 1)]
     layer, units = _rounded(

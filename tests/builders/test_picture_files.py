@@ -11,7 +11,7 @@ from builders import picture_files
 from builders.errors import RunError, UserError
 from builders.image_reader import TRANSPOSITIONS, BrokenImage, open_with_side_data, read_image
 from builders.picture_files import FORMATS, picture_bytes, read_picture
-from codec.image_codec import Picture
+from codec.picture import Picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -1,8 +1,6 @@
 """A file means the same symbols however the integer network is computed; docs/bundle.md, section 5."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,11 @@ import numpy as np
 import pytest
 
 from codec.bundle import Bundle
-from codec.image_codec import ImageCodec, Picture
+from codec.image_codec import ImageCodec
+from codec.picture import Picture
 from evaluation.determinism import (
     boundary_latents,
+    digests_in_a_process,
     engine,
     no_transforms,
     symbols_digest,
@@ -52,17 +52,8 @@ def test_golden_files_decode_to_the_same_symbols(
 
 def in_a_process(python: str, *flags: str, **settings: str) -> dict[str, str]:
     """Digests of the golden files, decoded in a process of its own."""
-    done = subprocess.run(
-        [python, "-m", "evaluation.determinism", BUNDLE, *FILES, *flags],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return {Path(line[1]).stem: line[2] for line in lines if len(line) == 3}
+    found = digests_in_a_process(python, BUNDLE, FILES, flags, settings)
+    return {file.stem: digest for file, digest in zip(FILES, found, strict=True)}
 
 
 def one_thread() -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec import image_codec
+from codec import work_limits
 from codec.bundle import Bundle
 from codec.container import NicFile, read_info
 from codec.errors import (
@@ -20,8 +20,10 @@ from codec.errors import (
     NicStreamError,
 )
 from codec.header import CRC_BYTES, MAX_SIDE, Header, Mode
-from codec.image_codec import OVERLAP, TILE, ImageCodec, Picture, PictureError
+from codec.image_codec import OVERLAP, ImageCodec
+from codec.picture import Picture, PictureError
 from codec.tiling import Tiling
+from codec.work_limits import MOST_BYTES, TILE, padded_pixels
 from tests.codec import hand_made
 
 LOSSLESS = ("stored", "quantized", "factorized")
@@ -382,16 +384,35 @@ def test_lines_are_bounded_by_what_they_are_padded_to(made, monkeypatch):
     data = codec.compress(line)
     assert len(data) < 64
     codec.decompress(data)
-    monkeypatch.setattr(image_codec, "FREE_PIXELS", 1024)
-    monkeypatch.setattr(image_codec, "PADDED_PIXELS_PER_BYTE", 64)
+    monkeypatch.setattr(work_limits, "FREE_PIXELS", 1024)
+    monkeypatch.setattr(work_limits, "PADDED_PIXELS_PER_BYTE", 64)
     with pytest.raises(PictureError, match="padded to 8,192 pixels"):
         codec.compress(line)
     with pytest.raises(NicFieldError, match="1024 x 1 pixels, 8,192 with padding"):
         unused(codec).decompress(data)
     block = Picture(np.zeros((1, 1, 3), np.uint8))
-    monkeypatch.setattr(image_codec, "FREE_PIXELS", 1)
-    monkeypatch.setattr(image_codec, "PADDED_PIXELS_PER_BYTE", 1)
+    monkeypatch.setattr(work_limits, "FREE_PIXELS", 1)
+    monkeypatch.setattr(work_limits, "PADDED_PIXELS_PER_BYTE", 1)
     codec.decompress(codec.compress(block))  # one block is always allowed
+
+
+def test_pieces_are_bounded_by_the_memory_they_take(made):
+    """Files that the encoder tiles by itself pass, however much memory the model takes."""
+    codec = made("quantized", bytes_per_pixel=2**12)  # 1.5 million pixels in one piece
+    side = 1280
+    header = Header(codec.bundle.digest[:8], side, side, Mode.RGB, 0)
+    assert padded_pixels(codec.bundle.geometry, header) * 2**12 > MOST_BYTES
+    data = NicFile(header, (b"x" * 1000,)).to_bytes()
+    with pytest.raises(NicFieldError, match=r"1280 x 1280 pixels, .* about 6\.2 GiB; .* smaller"):
+        unused(codec).decompress(data)
+    picture = Picture(np.zeros((side, side, 3), np.uint8))
+    for tile in (0, 2 * TILE):
+        with pytest.raises(NicFieldError, match="smaller tiles are needed"):
+            unused(codec).compress(picture, tile=tile)
+    for dear in (codec, made("quantized", bytes_per_pixel=2**24)):
+        assert dear.decompress(dear.compress(picture)).pixels.shape == (side, side, 3)
+    blocks = made("quantized", bytes_per_pixel=2**12, fixed=True)  # worked on some at a time
+    assert blocks.decompress(blocks.compress(picture)).pixels.shape == (side, side, 3)
 
 
 def test_another_model_is_named(made):

@@ -3,23 +3,23 @@
 import io
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 import compress
-from builders import codec_choice, codec_transforms
+from builders import codec_choice, coding_flags
 from builders.cli import run_command
 from builders.codec_choice import find_bundle, quality_index, quality_of
 from builders.errors import UserError
 from codec.bundle import CODER, TABLES
 from codec.container import NicFile, read_info
 from codec.header import Mode
-from codec.image_codec import Picture
 from codec.manifest import MANIFEST
+from codec.picture import Picture
 from codec.tiling import Tiling
 from tests.codec.hand_made import changed, replaced
 from tests.codec_models import photo, write_files
@@ -28,35 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def models(codecs, monkeypatch, workdir):
-    """Codecs by kind, in an empty folder; their networks are made once for all tests."""
-    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
-    make = codec_transforms.bundle_transforms
-
-    def remembered(bundle, precision="float32"):
-        for kind in ("mean_scale", "plain", "dense"):
-            tiny = codecs[kind]
-            if tiny.bundle.digest == bundle.digest and precision == "float32":
-                return tiny.codec.transforms
-        return make(bundle, precision)
-
-    monkeypatch.setattr(codec_transforms, "bundle_transforms", remembered)
-    return codecs
-
-
-@pytest.fixture
-def call(models, monkeypatch, capsys):
+def call(call_script):
     """Runs compress.py; returns exit status, standard output and standard error."""
-
-    def run(*arguments, model="plain"):
-        flags = [] if model is None else ["--model", models[model].folder]
-        monkeypatch.setattr(sys, "argv", ["compress.py", *map(str, (*arguments, *flags))])
-        with pytest.raises(SystemExit) as stop:
-            run_command(compress.main)
-        told = capsys.readouterr()
-        return stop.value.code, told.out, told.err
-
-    return run
+    return partial(call_script, compress)
 
 
 def save(path, height=20, width=30, channels=3, **options):
@@ -372,8 +346,8 @@ def test_a_bundle_with_a_layer_that_holds_code_is_refused(call, models, workdir)
 
 def test_own_layers_are_loaded_before_the_networks_are_made(call, monkeypatch):
     loaded = []
-    monkeypatch.setattr(compress, "has_extensions", lambda: True)
-    monkeypatch.setattr(compress, "load_extensions", lambda: loaded.append(1))
+    monkeypatch.setattr(coding_flags, "has_extensions", lambda: True)
+    monkeypatch.setattr(coding_flags, "load_extensions", lambda: loaded.append(1))
     save("a.png")
     assert call("a.png")[0] == 0
     assert loaded == [1]
@@ -381,7 +355,7 @@ def test_own_layers_are_loaded_before_the_networks_are_made(call, monkeypatch):
     def fail():
         raise UserError("extensions/mine.py: SyntaxError: no")
 
-    monkeypatch.setattr(compress, "load_extensions", fail)
+    monkeypatch.setattr(coding_flags, "load_extensions", fail)
     status, _, err = call("a.png", "--force")
     assert status == 2
     assert one_line(err, "extensions/mine.py")

@@ -4,20 +4,20 @@ import io
 import subprocess
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 import decompress
-from builders import codec_transforms
+from builders import coding_flags
 from builders.cli import run_command
 from builders.errors import UserError
 from codec.container import NicFile
 from codec.header import CRC_BYTES, Header, Mode
-from codec.image_codec import Picture
+from codec.picture import Picture
 from tests.codec_models import photo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,34 +26,9 @@ SECONDS, MEBIBYTES = 2.0, 500
 
 
 @pytest.fixture
-def models(codecs, monkeypatch, workdir):
-    """Codecs by kind, in an empty folder; their networks are made once for all tests."""
-    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
-    make = codec_transforms.bundle_transforms
-
-    def remembered(bundle, precision="float32"):
-        for kind in ("mean_scale", "plain", "dense"):
-            if codecs[kind].bundle.digest == bundle.digest and precision == "float32":
-                return codecs[kind].codec.transforms
-        return make(bundle, precision)
-
-    monkeypatch.setattr(codec_transforms, "bundle_transforms", remembered)
-    return codecs
-
-
-@pytest.fixture
-def call(models, monkeypatch, capsys):
+def call(call_script):
     """Runs decompress.py; returns exit status, standard output and standard error."""
-
-    def run(*arguments, model="plain"):
-        flags = [] if model is None else ["--model", models[model].folder]
-        monkeypatch.setattr(sys, "argv", ["decompress.py", *map(str, (*arguments, *flags))])
-        with pytest.raises(SystemExit) as stop:
-            run_command(decompress.main)
-        told = capsys.readouterr()
-        return stop.value.code, told.out, told.err
-
-    return run
+    return partial(call_script, decompress)
 
 
 @pytest.fixture
@@ -342,8 +317,8 @@ def test_a_backend_that_is_none_is_the_user_s_mistake(call, save, monkeypatch):
 
 def test_own_layers_are_loaded_before_the_networks_are_made(call, save, monkeypatch):
     loaded = []
-    monkeypatch.setattr(decompress, "has_extensions", lambda: True)
-    monkeypatch.setattr(decompress, "load_extensions", lambda: loaded.append(1))
+    monkeypatch.setattr(coding_flags, "has_extensions", lambda: True)
+    monkeypatch.setattr(coding_flags, "load_extensions", lambda: loaded.append(1))
     data, _ = save("a.nic")
     Path("bad.nic").write_bytes(data[:-1])
     assert call("bad.nic")[0] == 1
@@ -354,7 +329,7 @@ def test_own_layers_are_loaded_before_the_networks_are_made(call, save, monkeypa
     def fail():
         raise UserError("extensions/mine.py: SyntaxError: no")
 
-    monkeypatch.setattr(decompress, "load_extensions", fail)
+    monkeypatch.setattr(coding_flags, "load_extensions", fail)
     status, _, err = call("a.nic", "--force")
     assert status == 2
     assert one_line(err, "extensions/mine.py")

@@ -1,0 +1,69 @@
+"""What compress.py and decompress.py have in common. No heavy imports."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from builders.cli import Parser, choose_backend, has_extensions, load_extensions, positive
+
+if TYPE_CHECKING:
+    from codec.bundle import Bundle
+    from codec.picture import Transforms
+
+MAX_INPUT_BYTES = 1 << 31
+"""What a file may have: no more than that is read of any."""
+
+
+def add_model(parser: Parser, which: str) -> None:
+    """Adds --model.
+
+    Args:
+        parser: to add to, as below.
+        which: the bundles that it may name, for the help.
+    """
+    text = f"{which}, or a name in pretrained/ (photo_small)"
+    parser.add_argument("--model", metavar="BUNDLE", help=text)
+
+
+def add_output(parser: Parser) -> None:
+    """Adds --output and --force."""
+    text = "a file for one image, else a folder; - for stdout"
+    parser.add_argument("-o", "--output", metavar="OUT", help=text)
+    parser.add_switch("--force", "overwrite files that are there")
+
+
+def add_workers(parser: Parser) -> None:
+    """Adds --workers."""
+    workers = os.cpu_count() or 1
+    parser.add_argument("--workers", type=positive, default=workers, help="images at a time")
+
+
+def add_precision(parser: Parser) -> None:
+    """Adds --precision."""
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        default="float32",
+        help="what the networks compute in",
+    )
+
+
+def start_keras(bundle: "Bundle", precision: str) -> "Callable[[], Transforms]":
+    """Imports Keras and the user's own layers, which takes seconds.
+
+    Args:
+        bundle: the model.
+        precision: as --precision gives it.
+
+    Returns:
+        What makes the networks of the bundle.
+
+    Raises:
+        UserError: the backend is not installed, or a module of the user's fails.
+    """
+    choose_backend()
+    if has_extensions():
+        load_extensions()
+    from builders.codec_transforms import bundle_transforms
+
+    return lambda: bundle_transforms(bundle, precision)
