@@ -237,6 +237,28 @@ class BestWeights(keras.callbacks.Callback):
                 write_atomically(self._copy, lambda target: _copied(self._path, target))
 
 
+class EpochWeights(keras.callbacks.Callback):
+    """Keeps the weights of every so many epochs, each in a file of its own.
+
+    Args:
+        spec: stored with the weights.
+        folder: for `epoch-0010.weights.h5` and so on.
+        every: epochs between files.
+    """
+
+    def __init__(self, spec: Spec, folder: Path, every: int) -> None:
+        super().__init__()
+        self._spec = spec
+        self._folder = folder
+        self._every = every
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self._every == 0:
+            path = self._folder / f"epoch-{epoch + 1:04}.weights.h5"
+            info = {"epoch": epoch + 1, MONITOR: float((logs or {})[MONITOR])}
+            save_weights(self.model, self._spec, path, info)
+
+
 def _copied(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 

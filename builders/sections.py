@@ -142,6 +142,10 @@ class TrainingSection(Section):
         defaults.EARLY_STOPPING_PATIENCE,
         description="Epochs without a better validation loss before training stops; null: never.",
     )
+    checkpoint_every: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Keep the weights of every so many epochs too, beside the best; null: none.",
+    )
     metrics: list[_component("metric")] = Field(  # type: ignore[valid-type]
         default=[{"PSNR": {}}, {"SSIM": {}}],
         description="What is reported beside the loss, averaged per image.",

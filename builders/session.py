@@ -17,6 +17,7 @@ from builders.averaging import AveragedWeights
 from builders.callbacks import (
     Backup,
     BestWeights,
+    EpochWeights,
     Interrupted,
     LossGuard,
     NonFiniteLoss,
@@ -165,6 +166,7 @@ class Session:
         """What watches over the steps; at the end of an epoch they come in this order."""
         progress, patience = self.progress, self.spec.training.early_stopping_patience
         copy = None if progress.checkpoint is None else Path(progress.checkpoint)
+        every = self.spec.training.checkpoint_every
         averaged = AveragedWeights()
         return [
             LossGuard(feed),
@@ -172,6 +174,7 @@ class Session:
             averaged,
             log,
             BestWeights(self.spec, self.best_path, progress, copy),
+            *([] if every is None else [EpochWeights(self.spec, self.folder.checkpoints, every)]),
             *([] if patience is None else [Patience(patience, progress)]),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: averaged.leave()),
             MetricsFile(self.folder, progress, clock),

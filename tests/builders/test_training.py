@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from architectures.losses import MSE
+from builders.checkpoint import find_weights
 from builders.errors import RunError, UserError
 from builders.image_reader import BrokenImage
 from builders.run_folder import RunFolder, find_run
@@ -360,3 +361,16 @@ def test_files_go_where_they_were_asked_to_also_after_a_resume(workdir, finished
     assert len(list(Path("logs").iterdir())) == 2
     report = json.loads(run.choice.folder.report.read_text())
     assert report["weights_copy"] == str(workdir / "mine" / "best.weights.h5")
+
+
+def test_weights_of_every_second_epoch_are_kept_and_can_be_named(workdir, tiny):
+    run = train(tiny({"training.checkpoint_every": 2, "training.epochs": 4}), quiet())
+    folder = run.choice.folder.checkpoints
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["best.weights.h5", "epoch-0002.weights.h5", "epoch-0004.weights.h5"]
+    assert find_weights(str(folder / "epoch-0002.weights.h5")).name == "epoch-0002.weights.h5"
+    assert find_weights(str(folder)) == run.choice.weights  # a folder still means its best
+    weights = {name: (folder / name).read_bytes() for name in names[1:]}
+    assert len(set(weights.values())) == 2
+    start = train(tiny(), quiet(start_from=str(folder / "epoch-0004.weights.h5")))
+    assert start.status == 0
