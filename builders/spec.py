@@ -89,6 +89,8 @@ def architecture(tree: Tree) -> Tree:
     generator = at(found, "model.layers.generator")
     if isinstance(generator, dict):
         generator.pop("quantizer", None)  # chosen when weights are there
+    if isinstance(found.get("model"), dict):
+        found["model"].pop("name", None)  # the same network may go on under another
     return found
 
 
