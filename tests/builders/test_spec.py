@@ -404,7 +404,12 @@ def test_a_spec_does_not_change_with_what_it_was_made_from() -> None:
 
 def test_the_digest_covers_what_weights_depend_on_and_no_more() -> None:
     digest = parse_spec(tiny()).architecture_digest()
-    same = [{"training.epochs": 3}, {"loss": [{"MSE": {}}]}, {"dataset.flip": True}]
+    same = [
+        {"training.epochs": 3},
+        {"loss": [{"MSE": {}}]},
+        {"dataset.flip": True},
+        {"model.name": "Another"},
+    ]
     other = [
         {f"{LAYER}.filters": 3},
         {"training.latent_dims": 4},
