@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from builders.config_file import JsonKind, config_values
 from builders.errors import RunError, UserError
 from builders.problems import near_miss
 
@@ -60,6 +61,17 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f'found "{text}", expected a number') from None
 
 
+_JSON_KINDS: dict[Any, JsonKind] = {
+    boolean: "true or false",
+    positive: "a number",
+    natural: "a number",
+    number: "a number",
+    int: "a number",
+    float: "a number",
+}
+CONFIG = "--config"
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """States a default where it is a value; "None" and "[]" stand for what the help's words say."""
 
@@ -86,8 +98,20 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(name, type=boolean, nargs="?", const=True, default=False, help=text)
         self._switches.add(name)
 
+    def add_config(self) -> None:
+        """Adds `--config FILE.json`: values of flags that the command line does not give."""
+        self.add_argument(
+            CONFIG,
+            metavar="FILE.json",
+            help="flags as a JSON object, lists for those that take several; the command line wins",
+        )
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, but a switch takes the next word only if that is a boolean."""
+        """As argparse does, but a switch takes the next word only if that is a boolean.
+
+        Raises:
+            UserError: the file of `--config` can't be used.
+        """
         words = list(sys.argv[1:] if args is None else args)
         told: list[str] = []
         for word, following in zip(words, [*words[1:], ""], strict=False):
@@ -96,7 +120,43 @@ class Parser(argparse.ArgumentParser):
                 continue  # from here on all words are names
             if word in self._switches and following.lower() not in (*_TRUE, *_FALSE):
                 told[-1] = f"{word}=true"
-        return super().parse_known_args(told, namespace)
+        namespace = argparse.Namespace() if namespace is None else namespace
+        in_file = self._take_config(told, namespace)
+        needed = [action for action in in_file if action.required]
+        try:
+            for action in needed:
+                action.required = False
+            return super().parse_known_args(told, namespace)
+        finally:
+            for action in needed:
+                action.required = True
+
+    def _take_config(
+        self, words: Sequence[str], namespace: argparse.Namespace
+    ) -> list[argparse.Action]:
+        """Puts what the file says of flags that are not among the words into the namespace.
+
+        Returns:
+            Those flags.
+        """
+        path = None
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            if word == CONFIG:
+                path = following
+            elif word.startswith(f"{CONFIG}="):
+                path = word.removeprefix(f"{CONFIG}=")
+        if not path or CONFIG not in self._option_string_actions:
+            return []
+        given = {word.split("=")[0] for word in words}
+        values = config_values(Path(path), self._actions, _JSON_KINDS)
+        taken = [
+            action
+            for action in self._actions
+            if action.dest in values and not given.intersection(action.option_strings)
+        ]
+        for action in taken:
+            setattr(namespace, action.dest, values[action.dest])
+        return taken
 
     def parse_with_names(self, argv: Sequence[str]) -> argparse.Namespace:
         """As `parse_args`, for a command that takes names: they may stand between flags."""
