@@ -1,12 +1,12 @@
 """Compares codecs on a folder of images. `python benchmark.py --help` names every flag."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.benchmark_flags import add_codec_flags, check_families
 from builders.cli import (
     Parser,
     boolean,
@@ -17,15 +17,12 @@ from builders.cli import (
     positive,
     run_command,
 )
-from builders.codec_choice import HIGHEST, LOWEST, find_bundle, read_bundle
+from builders.codec_choice import find_bundle, read_bundle
 from builders.errors import UserError
 from builders.problems import near_miss
 
 if TYPE_CHECKING:
     from evaluation.codecs import Codec
-
-FAMILIES = ("jpeg", "webp", "avif", "jxl", "jpeg2000", "heic")
-QUALITIES = "10,25,40,51,62,75,90"
 
 
 def build_parser() -> Parser:
@@ -36,7 +33,7 @@ def build_parser() -> Parser:
         "rate, quality, time and memory.",
     )
     add = parser.add_argument
-    add("--dataset", required=True, metavar="DIR", help="folder of images")
+    add("--dataset", required=True, metavar="DIR", help="folder of images, or one image")
     add(
         "--models",
         nargs="+",
@@ -44,20 +41,8 @@ def build_parser() -> Parser:
         metavar="BUNDLE",
         help="codec bundles, runs that have one, or names in pretrained/ (none)",
     )
-    add(
-        "--codecs",
-        type=_names,
-        metavar="LIST",
-        help=f"some of {','.join(FAMILIES)}, or names such as avif-s6, or none (those installed)",
-    )
+    add_codec_flags(parser)
     add("--output", required=True, metavar="DIR", help="where results go; a second start goes on")
-    add(
-        "--quality",
-        type=_qualities,
-        default=QUALITIES,
-        metavar="LIST",
-        help="values of --quality, 1 to 100, at which the bundles are measured",
-    )
     add("--anchor", metavar="NAME", help="codec that the others are compared with (jpeg-420)")
     add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time, not timed")
     add("--threads", type=positive, help="cores that the whole command may use (all; Linux alone)")
@@ -76,21 +61,20 @@ def build_parser() -> Parser:
         default="float32",
         help="what the bundles' networks compute in",
     )
+    parser.add_config()
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; see the flags."""
     flags = build_parser().parse_args(argv)
-    if flags.codecs is not None:
-        for name in flags.codecs:
-            if name.split("-")[0] not in FAMILIES:
-                raise UserError(f"--codecs {name}: no such codec{near_miss(name, list(FAMILIES))}")
+    check_families(flags.codecs)
     paths = [find_bundle(each, "--models") for each in flags.models]
     threads = _confine(flags.threads)
-    from builders.benchmark_choice import choose_classical
+    from builders.benchmark_choice import choose_classical, with_settings
 
     classical, left_out = choose_classical(flags.codecs, threads)
+    classical = with_settings(classical, flags.codec_settings)
     bundles = [read_bundle(path) for path in paths]
     if not bundles and not classical:
         raise UserError("nothing to measure: name --models, --codecs or both")
@@ -135,25 +119,6 @@ def main(argv: Sequence[str]) -> int:
     status = run_benchmark(photos, codecs, options)
     print(f"table {output / TABLE}, page {output / PAGE}")
     return status
-
-
-def _names(text: str) -> list[str]:
-    names = [each.strip() for each in text.split(",") if each.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError(f"expected names between commas, found {text!r}")
-    return [] if names == ["none"] else list(dict.fromkeys(names))
-
-
-def _qualities(text: str) -> list[float]:
-    try:
-        values = [float(each) for each in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(LOWEST <= each <= HIGHEST for each in values):
-        raise argparse.ArgumentTypeError(
-            f'found "{text}", expected numbers from {LOWEST:g} to {HIGHEST:g} between commas'
-        )
-    return values
 
 
 def _confine(threads: int | None) -> int:

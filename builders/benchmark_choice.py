@@ -1,5 +1,6 @@
 """Which classical codecs a benchmark measures."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from builders.errors import UserError
@@ -52,3 +53,37 @@ def _installed(threads: int) -> tuple[list[PillowCodec], list[str]]:
         except MissingCodecError as error:
             notes.append(f"Left out: {error}.")
     return chosen, notes
+
+
+def with_settings(
+    codecs: Sequence[PillowCodec], wanted: Sequence[tuple[str, Sequence[float]]]
+) -> list[PillowCodec]:
+    """The codecs with the settings that were asked for in place of their own.
+
+    Args:
+        codecs: those measured.
+        wanted: name of a codec or of a family, and settings in any order; the last one counts.
+
+    Raises:
+        UserError: no such codec is measured, or it has no such setting.
+    """
+    chosen = {codec.name: codec for codec in codecs}
+    for name, values in wanted:
+        meant = [codec for codec in codecs if name in (codec.name, codec.family)]
+        if not meant:
+            known = {*chosen, *(codec.family for codec in codecs)}
+            raise UserError(
+                f"--codec_settings {name}: not among the codecs measured{near_miss(name, known)}"
+            )
+        for codec in meant:
+            places = {setting: place for place, setting in enumerate(codec.scale)}
+            for value in values:
+                if value not in places:
+                    first, second, *_, last = codec.scale
+                    raise UserError(
+                        f"--codec_settings {name}: found {value:g}, expected {codec.parameter} "
+                        f"from {first:g} to {last:g} in steps of {second - first:g}"
+                    )
+            settings = tuple(sorted(set(values), key=places.__getitem__))
+            chosen[codec.name] = dataclasses.replace(codec, settings=settings)
+    return list(chosen.values())

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from builders.bundle_measuring import BundleCodec, unique_names
 from builders.errors import RunError, UserError
 from builders.file_search import files_below
 from builders.image_reader import BrokenImage, read_image
+from builders.machine import cores, environment, processor
 from builders.progress import ProgressReport
 from codec.bundle import Bundle
 from constants.data import IMAGE_SUFFIXES
@@ -38,7 +37,7 @@ class BenchmarkOptions:
     """What to do.
 
     Attributes:
-        dataset: folder of pictures.
+        dataset: folder of pictures, or a picture; its name stands in the results.
         output: folder of results.
         anchor: name of the codec that the others are compared with; None for JPEG 4:2:0.
         workers: pictures at a time.
@@ -77,21 +76,27 @@ def bundle_codecs(
     ]
 
 
-def open_photos(folder: Path) -> list[Photo]:
-    """The pictures of a folder, at any depth.
+def open_photos(path: Path, flag: str = "--dataset") -> list[Photo]:
+    """The pictures of a folder, at any depth, or a single one.
+
+    Args:
+        path: a folder, or an image file.
+        flag: what named it, for messages.
 
     Raises:
         UserError: there are none.
     """
     try:
-        names = files_below(folder, IMAGE_SUFFIXES) if folder.is_dir() else None
+        if path.is_file():
+            return [_photo(path.parent, path.name)]
+        names = files_below(path, IMAGE_SUFFIXES) if path.is_dir() else None
     except OSError as error:
-        raise UserError(f"--dataset {folder}: {error.strerror}") from None
+        raise UserError(f"{flag} {path}: {error.strerror}") from None
     if names is None:
-        raise UserError(f"--dataset {folder}: no such folder")
+        raise UserError(f"{flag} {path}: no such folder or image")
     if not names:
-        raise UserError(f"--dataset {folder}: no images in it")
-    return [_photo(folder, name) for name in names]
+        raise UserError(f"{flag} {path}: no images in it")
+    return [_photo(path, name) for name in names]
 
 
 def _photo(folder: Path, name: str) -> Photo:
@@ -140,7 +145,7 @@ def _run(photos: Sequence[Photo], codecs: Sequence[Codec], options: BenchmarkOpt
     with ProgressReport() as progress:
         quality = measure_quality(photos, codecs, cache, options.workers, progress)
         timed = _evenly(photos, options.timed)
-        machine = f"{_processor()}, {_cores()} cores"
+        machine = f"{processor()}, {cores()} cores"
         time = measure_time(timed, codecs, cache, options.repeats, machine, progress)
         entries = [codec_entry(codec, photos, quality, time) for codec in codecs]
         results = _results(entries, photos, timed, options, [quality, time])
@@ -267,30 +272,3 @@ def _evenly(photos: Sequence[Photo], count: int) -> list[Photo]:
     """So many pictures, spread over the data set."""
     count = min(count, len(photos))
     return [photos[(2 * place + 1) * len(photos) // (2 * count)] for place in range(count)]
-
-
-def environment() -> dict[str, Any]:
-    """Machine and Python."""
-    return {
-        "processor": _processor(),
-        "cores": _cores(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def _cores() -> int:
-    """That this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -9,6 +9,9 @@ from evaluation.benchmark_results import NOT_PUBLISHED, OTHER_PICTURES, QUALITIE
 
 Entry = dict[str, Any]
 NONE = "-"
+BITS_RGB = 24
+"""Of a pixel of 8-bit RGB."""
+MEANS_NOTE = f"factor: {BITS_RGB} / bpp, the size of 8-bit RGB pixels over that of the files."
 
 
 def markdown(results: Entry) -> str:
@@ -24,7 +27,7 @@ def markdown(results: Entry) -> str:
         if entry["family"] == "ours":
             parts += [f"## {entry['label']} against each", table(*own_rows(results, entry))]
     parts += ["## Speed and memory", table(*speed_rows(results)), speed_note(results)]
-    parts += ["## Means", table(*mean_rows(results))]
+    parts += ["## Means", table(*mean_rows(results)), MEANS_NOTE]
     parts += ["## Settings and versions", table(*setting_rows(results))]
     if results["published"]:
         lines = [*results["reference"]["provenance"], *results["reference"]["caveats"]]
@@ -112,8 +115,17 @@ WAYS = ("encode", "decode")
 
 def mean_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
     """All points of all curves."""
-    header = ["codec", "setting", "bpp", "PSNR RGB, dB", "PSNR luma, dB", "SSIM", "MS-SSIM"]
-    header += ["MS-SSIM, dB"]
+    header = [
+        "codec",
+        "setting",
+        "bpp",
+        "factor",
+        "PSNR RGB, dB",
+        "PSNR luma, dB",
+        "SSIM",
+        "MS-SSIM",
+    ]
+    header += ["MS-SSIM, dB", "model, MiB"]
     shown = ("psnr_rgb_db", "psnr_luma_db", "ssim", "ms_ssim", "ms_ssim_db")
     forms = ("{:.2f}", "{:.2f}", "{:.4f}", "{:.4f}", "{:.2f}")
     rows = []
@@ -122,7 +134,9 @@ def mean_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
         for point in entry["points"]:
             setting = f"{entry['parameter']} {point['setting']:.4g}" if "setting" in point else NONE
             values = [_number(point.get(n), f) for n, f in zip(shown, forms, strict=True)]
-            rows.append([f"{entry['label']}{origin}", setting, f"{point['bpp']:.4f}", *values])
+            rate = [f"{point['bpp']:.4f}", f"{BITS_RGB / point['bpp']:.1f}"]
+            size = mebibytes(entry.get("model_bytes"))
+            rows.append([f"{entry['label']}{origin}", setting, *rate, *values, size])
     return header, rows
 
 
@@ -144,8 +158,10 @@ def percent(value: float | None) -> str:
 
 
 def mebibytes(value: int | None) -> str:
-    """Bytes in MiB."""
-    return NONE if value is None else f"{value / 2**20:.1f}"
+    """Bytes in MiB; with three digits more for what is less than one."""
+    if value is None:
+        return NONE
+    return f"{value / 2**20:.{1 if value >= 2**20 else 3}f}"
 
 
 def _differences(found: Entry) -> list[str]:

@@ -111,6 +111,58 @@ def test_the_page_needs_nothing_from_anywhere(call):
         ]
 
 
+def table_of(name, output="out"):
+    """Header and rows of a section of results.md."""
+    text = (Path(output) / "results.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {name}\n\n(.*?)\n\n", text, re.DOTALL | re.MULTILINE).group(1)
+    header, _, *rows = [line.strip("| ").split(" | ") for line in section.split("\n")]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_the_means_say_how_much_smaller_files_are_and_what_the_model_takes(call):
+    call("--models", BUNDLE, "--codecs=jpeg-420", "--quality=51")
+    own, jpeg = table_of("Means")[0], table_of("Means")[-1]
+    assert float(own["factor"]) == pytest.approx(24 / float(own["bpp"]), rel=0.01)
+    size = sum(file.stat().st_size for file in BUNDLE.iterdir()) / 2**20
+    assert float(own["model, MiB"]) == pytest.approx(size, abs=5e-4)
+    assert jpeg["model, MiB"] == "-"
+    assert "factor: 24 / bpp" in Path("out/results.md").read_text(encoding="utf-8")
+
+
+def test_settings_of_ones_own(call):
+    flags = ["--codecs=jpeg,jpeg2000", "--codec_settings", "jpeg=95,70,50,20", "jpeg2000=30.25,25"]
+    assert call(*flags, "--codec_settings=jpeg-444=7,7")[0] == 0
+    found = {
+        codec["name"]: [point["setting"] for point in codec["points"]]
+        for codec in results()["codecs"]
+    }
+    assert found == {
+        "jpeg-420": [20, 50, 70, 95],
+        "jpeg-444": [7],
+        "jpeg2000": [25, 30.25],
+    }
+
+
+def test_a_single_picture_and_a_file_of_flags(call):
+    flags = {"dataset": "photos/a.png", "codecs": ["jpeg-420"], "repeats": 2}
+    flags |= {"codec_settings": ["jpeg-420=50"], "output": "elsewhere", "published": False}
+    Path("flags.json").write_text(json.dumps(flags), encoding="utf-8")
+    words = ["--config=flags.json", "--dataset=photos/b.png"]
+    code, out, err = call(*words, timed="1")
+    assert (code, err) == (0, "")
+    assert out == "table out/results.md, page out/index.html\n"  # the command line wins
+    assert [each["name"] for each in results()["dataset"]["pictures"]] == ["b.png"]
+    (codec,) = results()["codecs"]
+    assert [point["setting"] for point in codec["points"]] == [50]
+    assert results()["timing"] == {"pictures": ["b.png"], "repeats": 2}
+    Path("flags.json").write_text('{"dataset": "photos", "codec": "jpeg"}', encoding="utf-8")
+    code, _, err = call("--config=flags.json")
+    assert code == 2
+    assert err == (
+        'benchmark.py: flags.json: 1 problem\n  codec: no such flag; did you mean "codecs"?\n'
+    )
+
+
 def test_a_second_start_goes_on(call, monkeypatch):
     call("--codecs=jpeg-420")
     first = results()["codecs"]
@@ -228,6 +280,20 @@ def test_repeats_and_threads(call, monkeypatch):
         (["--codecs=jpeg", "--dataset=nowhere"], "--dataset nowhere: no such folder"),
         (["--codecs=jpeg", "--dataset=out"], "--dataset out: no images in it"),
         (["--codecs=jpeg", "--output=photos/a.png"], "--output photos/a.png: is a file"),
+        (["--codecs=jpeg", "--dataset=nowhere.png"], "nowhere.png: no such folder or image"),
+        (
+            ["--codecs=jpeg-420", "--codec_settings", "jpeg-420=95,101"],
+            "--codec_settings jpeg-420: found 101, expected quality from 1 to 100 in steps of 1",
+        ),
+        (
+            ["--codecs=jpeg2000", "--codec_settings=jpeg2000=30.1"],
+            "found 30.1, expected PSNR from 10 to 55 in steps of 0.25",
+        ),
+        (
+            ["--codecs=jpeg-420", "--codec_settings", "jpeg-444=95"],
+            '--codec_settings jpeg-444: not among the codecs measured; did you mean "jpeg-420"?',
+        ),
+        (["--codec_settings", "jpeg-420"], 'found "jpeg-420", expected CODEC=NUMBERS such as'),
         (["--codec=jpeg"], 'unknown argument --codec; did you mean "--codecs"?'),
     ],
 )
@@ -248,7 +314,8 @@ def test_help_is_quick_and_names_all_flags():
     )
     assert not re.search(r"\b(numpy|keras|PIL)\b", done.stderr)
     flags = ("dataset", "models", "codecs", "output", "quality", "anchor", "workers", "threads")
-    flags += ("timed_images", "repeats", "shown_images", "published", "precision")
+    flags += ("timed_images", "repeats", "shown_images", "published", "precision", "config")
+    flags += ("codec_settings",)
     for flag in flags:
         assert f"--{flag} " in done.stdout
 
