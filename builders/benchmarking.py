@@ -43,6 +43,7 @@ class BenchmarkOptions:
         workers: pictures at a time.
         timed: pictures to time; 0 for none.
         repeats: timed calls of each.
+        every_setting: whether all settings are timed, not the ends and the middle alone.
         shown: pictures on the page.
         published: whether to show published points; None where the data set is Kodak's.
         left_out: notes on codecs that are not there.
@@ -55,6 +56,7 @@ class BenchmarkOptions:
     workers: int = 1
     timed: int = 3
     repeats: int = 3
+    every_setting: bool = False
     shown: int = 3
     published: bool | None = None
     left_out: tuple[str, ...] = ()
@@ -146,7 +148,8 @@ def _run(photos: Sequence[Photo], codecs: Sequence[Codec], options: BenchmarkOpt
         quality = measure_quality(photos, codecs, cache, options.workers, progress)
         timed = _evenly(photos, options.timed)
         machine = f"{processor()}, {cores()} cores"
-        time = measure_time(timed, codecs, cache, options.repeats, machine, progress)
+        repeats, every = options.repeats, options.every_setting
+        time = measure_time(timed, codecs, cache, repeats, machine, progress, every)
         entries = [codec_entry(codec, photos, quality, time) for codec in codecs]
         results = _results(entries, photos, timed, options, [quality, time])
         photos_shown = _shown(results, photos, codecs, options, progress)
@@ -194,9 +197,7 @@ def _results(
             "path": options.dataset.name,
             "pictures": [{"name": photo.name, "sha256": photo.digest} for photo in photos],
         },
-        "timing": {"pictures": [photo.name for photo in timed], "repeats": options.repeats}
-        if timed
-        else None,
+        "timing": _timing(timed, options) if timed else None,
         "anchor": anchor["name"],
         "codecs": list(entries),
         "published": published,
@@ -211,6 +212,14 @@ def _results(
         "left_out": list(options.left_out),
         "failures": found,
     }
+
+
+def _timing(timed: Sequence[Photo], options: BenchmarkOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {"pictures": [photo.name for photo in timed]}
+    found["repeats"] = options.repeats
+    if options.every_setting:
+        found["every_setting"] = True
+    return found
 
 
 def _shown(

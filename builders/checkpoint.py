@@ -149,6 +149,18 @@ def _refuse(lines: Sequence[str], head: str, limit: int = 10) -> None:
         raise UserError("\n".join([head, *shown_lines]))
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """Where a saved state stands; what `TrainingState.load` returns, without the weights.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not is_sealed(path):
+        raise UserError(f"{path}: damaged: its end is missing, or it is no saved state")
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(json.loads(stored["meta"].tobytes())["progress"])
+
+
 class TrainingState:
     """Everything a run needs to go on: weights, optimizer, random state, progress.
 

@@ -11,6 +11,7 @@ from builders.codec_export import CodecChoices, make_codec, sample_images
 from builders.codec_transforms import KerasTransforms, bundle_transforms, serving
 from builders.errors import RunError
 from builders.export_targets import written_whole
+from builders.spec import Spec
 from builders.training import open_splits
 from builders.weights_choice import WeightsChoice, load_chosen
 from codec.bundle import Bundle
@@ -43,8 +44,36 @@ def export_codec(choice: WeightsChoice, path: Path, choices: CodecChoices, tell:
     images = sample_images(open_splits(choice.spec, quiet=True))
     tell("building the model")
     generator = load_chosen(choice).generator
+    return write_codec(generator, choice.spec, images, path, choices, tell)
+
+
+def write_codec(
+    generator: Generator,
+    spec: Spec,
+    images: Sequence[NDArray[np.uint8]],
+    path: Path,
+    choices: CodecChoices,
+    tell: Say,
+) -> list[str]:
+    """Writes a bundle of a generator that is there, and tries it; see `export_codec`.
+
+    Args:
+        generator: built, with its weights; they become what they are stored as.
+        spec: of the generator.
+        images: typical ones, in batches (`sample_images`).
+        path: the folder; replaced if it is there.
+        choices: of the user.
+        tell: told what is being done.
+
+    Returns:
+        What was written, in lines for the user.
+
+    Raises:
+        UserError: the choices don't fit the model.
+        RunError: the codec does not give back what the networks make.
+    """
     tell("measuring latents")
-    parts = make_codec(generator, choice.spec, images, choices)
+    parts = make_codec(generator, spec, images, choices)
     with written_whole([path], folders=True) as (fresh,):
         fresh.mkdir(parents=True)
         for name, content in parts.files.items():

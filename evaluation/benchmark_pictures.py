@@ -109,18 +109,29 @@ def at_equal_bytes(photo: Photo, why: str, codecs: Sequence[Codec]) -> Shown:
     original = photo.load()
     first = codecs[0]
     data = first.encode(original, first.usual)
-    versions = [_version(first, first.usual, data, original)]
+    versions = [version_of(first, first.usual, data, original)]
     failed = []
     for codec in codecs[1:]:
         try:
             setting, other = fitting_setting(codec, original, len(data))
-            versions.append(_version(codec, setting, other, original))
+            versions.append(version_of(codec, setting, other, original))
         except CodecError as error:
             failed.append(f"{codec.label}: {error}")
     return Shown(photo.name, why, original, tuple(versions), tuple(failed))
 
 
-def _version(codec: Codec, setting: float, data: bytes, original: Pixels) -> Version:
+def version_of(codec: Codec, setting: float, data: bytes, original: Pixels) -> Version:
+    """What a codec gives back of a file.
+
+    Args:
+        codec: which.
+        setting: that the file was made at.
+        data: the file.
+        original: uint8 (H, W, 3).
+
+    Raises:
+        CodecError: it can't be decoded.
+    """
     pixels = codec.decode(data)
     found = measures(original, pixels)
     words = f"{codec.parameter} {setting:.4g}"

@@ -91,6 +91,7 @@ def measure_time(
     repeats: int,
     machine: str,
     report: Report,
+    every_setting: bool = False,
 ) -> Outcome:
     """Seconds and memory of each picture with each codec at the ends and the middle of its range.
 
@@ -103,12 +104,13 @@ def measure_time(
         repeats: timed calls.
         machine: what was timed on; times of another are not taken again.
         report: told of progress.
+        every_setting: whether all settings are timed.
     """
 
     def work(codec: Codec, photo: Photo) -> Record:
         pixels = photo.load()
         entries = []
-        for setting in timed_settings(codec):
+        for setting in codec.settings if every_setting else timed_settings(codec):
             data, encode_peak = with_peak(lambda at=setting: codec.encode(pixels, at))  # type: ignore[misc]
             _, decode_peak = with_peak(lambda file=data: codec.decode(file))  # type: ignore[misc]
             entries.append(
@@ -122,7 +124,9 @@ def measure_time(
             )
         return {"megapixels": pixels.shape[0] * pixels.shape[1] / 1e6, "timings": entries}
 
-    identity = {"pass": "time", "repeats": repeats, "machine": machine}
+    identity: dict[str, Any] = {"pass": "time", "repeats": repeats, "machine": machine}
+    if every_setting:
+        identity["every_setting"] = True
     return _pass("timing", work, photos, codecs, cache, identity, 1, report)
 
 

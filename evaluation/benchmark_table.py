@@ -225,9 +225,11 @@ def speed_note(results: Entry) -> str:
     timing = results["timing"]
     if timing is None:
         return "Nothing was timed."
+    every = timing.get("every_setting", False)
+    where = "every setting" if every else "the smallest, the middle and the largest setting"
     return (
         f"Medians of {timing['repeats']} warm calls for each of {len(timing['pictures'])} pictures "
-        "at the smallest, the middle and the largest setting, in memory, one call at a time. Peak: "
+        f"at {where}, in memory, one call at a time. Peak: "
         "what the process grew by during a call, at most; what a model holds between calls is not "
         "in it."
     )
