@@ -15,6 +15,7 @@ import compress
 import decompress
 import exporter
 import inference
+import study
 import train
 import validation
 
@@ -29,6 +30,7 @@ SCRIPTS: dict[str, ModuleType] = {
     "compress.py": compress,
     "decompress.py": decompress,
     "benchmark.py": benchmark,
+    "study.py": study,
 }
 
 

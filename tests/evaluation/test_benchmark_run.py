@@ -216,6 +216,14 @@ def test_times_are_of_one_call_at_a_time(tmp_path):
     assert {name for name, _ in codec.calls} == {threading.current_thread().name}
 
 
+def test_every_setting_is_timed_where_that_is_asked_for(tmp_path):
+    codec = Levels()
+    measure_time(photos(24), [codec], tmp_path, 1, "machine", quiet)
+    found = measure_time(photos(24), [codec], tmp_path, 1, "machine", quiet, every_setting=True)
+    record = found.records["levels", "24.png"]
+    assert tuple(entry["setting"] for entry in record["timings"]) == SETTINGS
+
+
 @pytest.mark.parametrize("change", ["machine", "repeats", "threads"])
 def test_times_of_something_else_are_taken_anew(change, tmp_path):
     codec = Levels()

@@ -15,6 +15,7 @@ from PIL import Image
 import study
 from builders import study_training
 from builders.cli import run_command
+from builders.splits import stable_split
 from evaluation import benchmark_figures
 from tests.codec_models import TREES, photo
 
@@ -26,7 +27,7 @@ FLAGS = ("--test_images=3", "--timed_images=0")
 def dense_tree():
     """Gray pictures of 8x8, latents without entropy model."""
     tree = copy.deepcopy(TREES["dense"])
-    tree["dataset"] = {"max_images": 28}
+    tree["dataset"] = {"name": "tiles", "test_fraction": 0.3}
     tree["training"] = {"metrics": [], "epochs": 1, "batch_size": 8}
     return tree
 
@@ -36,11 +37,12 @@ def specs(tiny_tree):
     """Name of a spec file -> its tree."""
     tiny = tiny_tree()
     tiny["training"]["epochs"] = 2
+    tiny["dataset"] = {"test_fraction": 0.3}  # of the digits, if no flag said otherwise
     other = dense_tree()
     other["training"]["optimizer"] = {"SGD": {"learning_rate": 1e30}}
     color = copy.deepcopy(TREES["factorized"])
     color["training"] = {"metrics": [], "epochs": 1, "batch_size": 4}
-    color["dataset"] = {"name": "photos", "crop": [16, 16]}
+    color["dataset"] = {"name": "photos", "crop": [16, 16], "test_fraction": 0.3}
     color["loss"] = [{"MSE": {}}, {"BitsPerPixel": {"weight": 0.01}}]
     return {"tiny": tiny, "dense": dense_tree(), "wild": other, "color": color}
 
@@ -51,6 +53,9 @@ def machine(tmp_path_factory, specs):
     folder = tmp_path_factory.mktemp("study")
     for name, tree in specs.items():
         (folder / f"{name}.json").write_text(json.dumps(tree), encoding="utf-8")
+    (folder / "tiles").mkdir()
+    for place in range(30):
+        Image.fromarray(photo(8, 8, 1, seed=place)[..., 0]).save(folder / f"tiles/{place}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_BACKEND", keras.backend.backend())
         patch.setattr(benchmark_figures, "rate_distortion", lambda *_: BLANK)  # takes its time
@@ -81,7 +86,7 @@ def call(machine, capsys, monkeypatch):
 
 WHOLE = {
     "models": ["tiny.json", "dense.json"],
-    "dataset": "digits",
+    "dataset": "tiles",
     "tfds": False,
     "set": ["training.batch_size=4"],
     "quantizers": ["min-max", "k-means"],
@@ -98,15 +103,15 @@ WHOLE = {
 def done(machine, capsys_once):
     """The study of `WHOLE`, done once. Read only."""
     (machine.folder / "flags.json").write_text(json.dumps(WHOLE), encoding="utf-8")
-    result = machine.run(capsys_once, "--config=flags.json", "--detail", f"{first_digit()}=1,2,3,4")
+    detail = f"{first_image(machine.folder)}=1,2,3,4"
+    result = machine.run(capsys_once, "--config=flags.json", "--detail", detail)
     return machine.folder / "out", result
 
 
-def first_digit():
-    from builders.spec import parse_spec
-    from builders.training import open_splits
-
-    return open_splits(parse_spec(dense_tree()), quiet=True).test.name(0)
+def first_image(folder):
+    """Name of the first test image."""
+    names = sorted(path.name for path in (folder / "tiles").iterdir())
+    return next(name for name in names if stable_split(names, 0.1, 0.3)[name] == "test")
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +183,7 @@ def test_rows_are_of_whole_files_and_gray_pixels(done):
 def test_the_table_and_the_pictures(done):
     folder, _ = done
     text = (folder / "models.md").read_text(encoding="utf-8")
-    assert "3 pictures of the test split of `digits`, 8x8 pixels" in text
+    assert "3 pictures of the test split of `tiles`, 8x8 pixels" in text
     assert "1 channel of 8 bits" in text
     assert re.search(r"\| dense \| - \| k-means \| 1 \| [\d.]+ \| 838 \| 0\.0\d\d \| ", text)
     assert re.search(r"\| JPEG 4:2:0 \| quality 20 \| - \| - \| - \| - \| - \| ", text)
@@ -300,20 +305,20 @@ def test_images_of_ones_own_and_an_entropy_model(call):
         (["--models=dense.json", "--detail=a=1,2,3"], "expected IMAGE=TOP,LEFT,HEIGHT,WIDTH"),
         (["--models=dense.json", "--detail=a=1,2,3,0"], "expected IMAGE=TOP,LEFT,HEIGHT,WIDTH"),
         (["--models=dense.json", "--detail=x.png=1,2,3,4"], "not among the test images"),
-        (["--models=dense.json", "--detail", "DIGIT=6,0,3,1"], "reaches beyond the image, 8x8"),
+        (["--models=dense.json", "--detail", "FIRST=6,0,3,1"], "reaches beyond the image, 8x8"),
         (["--models=dense.json", "--codecs=jpg"], '--codecs jpg: no such codec; did you mean "jp'),
         (["--models=dense.json", "--codec_settings=jpeg-420=0"], "found 0, expected quality from"),
         (["--models=dense.json", "--test=nowhere"], "--test nowhere: no such folder or image"),
         (["--models=dense.json", "--epochs=0"], "expected a whole number >= 1"),
         (["--models=dense.json", "--set=dataset.test_fraction=0"], "its test split has no images"),
         (["--models", "dense.json", "color.json"], "different channels: dense 1, color 3"),
-        (["--model=dense.json"], 'unknown argument --model; did you mean "--models"?'),
+        (["--models=dense.json", "--tests=a"], 'argument --tests; did you mean "--test"?'),
         (["--models=dense.json", "--output=dense.json"], "--output dense.json: is a file"),
     ],
 )
 def test_mistakes_cost_no_training(call, monkeypatch, words, message):
     monkeypatch.setattr(study_training, "train", lambda *_: pytest.fail("trained"))
-    words = [word.replace("DIGIT", first_digit()) for word in words]
+    words = [word.replace("FIRST", first_image(Path())) for word in words]
     code, out, err = call(*words, output="mistakes")
     assert (code, out) == (2, "")
     assert message in err and err.startswith("study.py: ")
@@ -323,14 +328,14 @@ def test_mistakes_cost_no_training(call, monkeypatch, words, message):
 def test_specs_that_see_other_images_are_refused(call, monkeypatch, tiny_tree):
     monkeypatch.setattr(study_training, "train", lambda *_: pytest.fail("trained"))
     tree = tiny_tree()
-    tree["dataset"] = {"max_images": 5}
+    tree["dataset"] = {"name": "tiles", "test_fraction": 0.3, "max_images": 2}
     Path("fewer.json").write_text(json.dumps(tree), encoding="utf-8")
     code, _, err = call("--models", "dense.json", "fewer.json", "--codecs=none", output="other")
     assert code == 2
     lines = err.splitlines()
     assert lines[0].startswith("study.py: the specs see different test images")
-    assert re.fullmatch(r"  dense: 28 images from .* on, 8x8 \(height x width\)", lines[1])
-    assert re.fullmatch(r"  fewer: 5 images from .* on, 8x8 \(height x width\)", lines[2])
+    assert re.fullmatch(r"  dense: \d+ images from .* on, 8x8 \(height x width\)", lines[1])
+    assert re.fullmatch(r"  fewer: 2 images from .* on, 8x8 \(height x width\)", lines[2])
 
 
 def test_a_name_that_a_codec_has_is_refused(call):
