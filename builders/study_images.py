@@ -14,8 +14,10 @@ from builders.channels import convert_channels
 from builders.data_splits import Splits
 from builders.errors import UserError
 from builders.progress import ProgressReport
+from builders.sources import ImageSource
 from builders.spec import Spec
 from builders.splits import evenly
+from builders.tiled_source import TiledSource
 from builders.training import open_splits
 from builders.transforms import ImageTransform
 from evaluation.benchmark_run import Photo
@@ -89,10 +91,9 @@ def _channels(specs: Mapping[str, Spec]) -> int:
 
 def _of_split(spec: Spec, count: int | None, channels: int) -> list[Photo]:
     splits = open_splits(spec)
-    source = splits.test
-    if not len(source):
+    if not len(splits.test):
         raise UserError(f"{splits.name}: its test split has no images; --test names some")
-    transform = _whole(splits, spec)
+    source, transform = _whole(splits, spec)
 
     def loader(row: int) -> Load:
         return lambda: transform(source[row], name=source.name(row))
@@ -101,16 +102,25 @@ def _of_split(spec: Spec, count: int | None, channels: int) -> list[Photo]:
     return _taken([(source.name(row), loader(row)) for row in rows], channels)
 
 
-def _whole(splits: Splits, spec: Spec) -> ImageTransform:
-    """What is done to a test image: as in validation, but sides that are free stay whole."""
+def _whole(splits: Splits, spec: Spec) -> tuple[ImageSource, ImageTransform]:
+    """Test images and what is done to them: as in validation, but sides that are free stay whole.
+
+    Tiles of whole images in the test split give those; tiles of one image, which also has tiles to
+    train on, stay tiles.
+    """
     transform = splits.evaluation_transform
+    height, width, _ = spec.input_shape
+    if height is not None and width is not None:
+        return splits.test, transform
+    source = splits.test.whole if isinstance(splits.test, TiledSource) else splits.test
+    resize = spec.dataset.resize
     sides = transform.crop or (None, None)
-    crop = tuple(
-        side if fixed is not None else None
-        for side, fixed in zip(sides, spec.input_shape[:2], strict=True)
+    crop = None if height is None else sides[0], None if width is None else sides[1]
+    return source, ImageTransform(
+        channels=transform.channels,
+        resize=None if resize is None else (resize[0], resize[1]),
+        crop=None if crop == (None, None) else crop,
     )
-    cut = (crop[0], crop[1]) if any(side is not None for side in crop) else None
-    return ImageTransform(channels=transform.channels, resize=transform.resize, crop=cut)
 
 
 def _taken(images: Sequence[tuple[str, Load]], channels: int) -> list[Photo]:

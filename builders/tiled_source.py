@@ -23,6 +23,7 @@ class TiledSource:
         tile: (height, width).
 
     Attributes:
+        whole: the source of whole images.
         overlapping: whether each tile, (N,), is one that was moved back.
 
     Raises:
@@ -30,7 +31,7 @@ class TiledSource:
     """
 
     def __init__(self, source: ImageSource, tile: Size) -> None:
-        self._source = source
+        self.whole = source
         self._tile = tile
         places: list[tuple[int, int, int]] = []
         moved: list[bool] = []
@@ -49,7 +50,7 @@ class TiledSource:
 
     @property
     def channels(self) -> int:
-        return self._source.channels
+        return self.whole.channels
 
     def __len__(self) -> int:
         return len(self._places)
@@ -57,11 +58,11 @@ class TiledSource:
     def __getitem__(self, index: int) -> np.ndarray:
         image, top, left = self._places[index]
         height, width = self._tile
-        return self._source[image][top : top + height, left : left + width]
+        return self.whole[image][top : top + height, left : left + width]
 
     def name(self, index: int) -> str:
         image, top, left = self._places[index]
-        return f"{self._source.name(image)} at {top},{left}"
+        return f"{self.whole.name(image)} at {top},{left}"
 
     def size(self, index: int) -> Size | None:
         return self._tile

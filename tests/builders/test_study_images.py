@@ -41,6 +41,22 @@ def test_free_sides_stay_whole_and_fixed_ones_are_cut(spec):
     assert (fixed.photos[0].load() == free.photos[0].load()[2:18, 7:23]).all()
 
 
+def test_tiles_of_whole_test_images_give_whole_images(spec, tmp_path):
+    whole = images_of({"a": spec("factorized", crop=[16, 16])}, None, None)
+    cut = {"tile": [10, 15], "crop": [8, 8]}
+    tiled = images_of({"a": spec("factorized", **cut)}, None, None)
+    assert [(p.name, p.digest) for p in tiled.photos] == [(p.name, p.digest) for p in whole.photos]
+    (resized,) = images_of({"a": spec("factorized", resize=[40, 60], **cut)}, None, 1).photos
+    assert resized.load().shape == (40, 60, 3)
+    # A single image also has tiles to train on: those of the test split are all there is.
+    single = str(tmp_path / "photos" / "3.png")
+    parts = images_of({"a": spec("factorized", name=single, **cut)}, None, None)
+    assert {photo.load().shape for photo in parts.photos} == {(10, 15, 3)}
+    assert all(photo.name.startswith("3.png at ") for photo in parts.photos)
+    fixed = images_of({"a": spec("plain", tile=[18, 18], crop=[16, 16])}, None, None)
+    assert {photo.load().shape for photo in fixed.photos} == {(16, 16, 3)}
+
+
 def test_gray_images_are_three_equal_channels(spec, tmp_path):
     gray = spec("dense", color="grayscale", resize=[8, 8])
     found = images_of({"a": gray}, None, 2)
