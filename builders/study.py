@@ -179,7 +179,7 @@ def _trained(candidate: Candidate, options: StudyOptions) -> Trained | None:
     there = finished(candidate)
     if there is not None:
         epochs = f"{there.epochs} epoch{'s' if there.epochs > 1 else ''}"
-        print(f"taken      {candidate.run.path}, trained for {epochs}")
+        print(f"taken      {candidate.run.path}, trained for {epochs} on {there.dataset}")
         return there
     return train_candidate(candidate, (Path(sys.executable).name, *sys.argv))
 

@@ -54,6 +54,7 @@ class Trained:
         epochs: that were trained.
         best_epoch: whose weights these are, from 1.
         seconds: that training took, all pieces together.
+        dataset: that it was trained on.
     """
 
     candidate: Candidate
@@ -61,6 +62,7 @@ class Trained:
     epochs: int
     best_epoch: int
     seconds: float
+    dataset: str
 
 
 def check_run(candidate: Candidate) -> None:
@@ -75,7 +77,8 @@ def check_run(candidate: Candidate) -> None:
             raise UserError(f"{folder.path}: is a file; the run of {candidate.name} goes there")
         return
     before = load_spec(folder.spec).resolved()
-    allowed = tuple(f"{path}:" for path in MAY_DIFFER)
+    # A run that goes on checks its data itself, but only after others may have trained for hours.
+    allowed = () if finished(candidate) is None else tuple(f"{path}:" for path in MAY_DIFFER)
     lines = [
         line for line in resume_differences(candidate.spec, before) if not line.startswith(allowed)
     ]
@@ -104,11 +107,12 @@ def finished(candidate: Candidate) -> Trained | None:
         return None
     try:
         report = json.loads(folder.report.read_text(encoding="utf-8"))
-        found = _trained(candidate, report)
+        before = load_spec(folder.spec)
+        found = _trained(candidate, report, before.dataset.name)
         stopped = bool(report["stopped"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder.report}: damaged: {error}") from None
-    asked, planned = candidate.spec.training.epochs, load_spec(folder.spec).training.epochs
+    asked, planned = candidate.spec.training.epochs, before.training.epochs
     if folder.state.exists():
         progress = read_progress(folder.state)
         if progress["epoch"] != found.epochs:
@@ -117,12 +121,11 @@ def finished(candidate: Candidate) -> Trained | None:
     return found if enough else None
 
 
-def _trained(candidate: Candidate, report: Mapping[str, Any]) -> Trained:
+def _trained(candidate: Candidate, report: Mapping[str, Any], dataset: str) -> Trained:
     folder = candidate.run
     choice = WeightsChoice(candidate.spec, folder.best, folder)
-    return Trained(
-        candidate, choice, report["epochs"], report["best_epoch"], float(report["seconds"])
-    )
+    epochs, best, seconds = report["epochs"], report["best_epoch"], float(report["seconds"])
+    return Trained(candidate, choice, epochs, best, seconds, dataset)
 
 
 def discard_run(candidate: Candidate) -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def specs(tiny_tree):
     tiny["dataset"] = {"test_fraction": 0.3}  # of the digits, if no flag said otherwise
     other = dense_tree()
     other["training"]["optimizer"] = {"SGD": {"learning_rate": 1e30}}
-    color = copy.deepcopy(TREES["factorized"])
+    color = copy.deepcopy(TREES["scale"])
     color["training"] = {"metrics": [], "epochs": 1, "batch_size": 4}
     color["dataset"] = {"name": "photos", "crop": [16, 16], "test_fraction": 0.3}
     color["loss"] = [{"MSE": {}}, {"BitsPerPixel": {"weight": 0.01}}]
@@ -205,7 +206,7 @@ def test_a_second_start_trains_nothing_and_says_the_same(done, call, monkeypatch
     monkeypatch.setattr("builders.study_codecs.write_codec", lambda *_: pytest.fail("made again"))
     code, out, err = call("--config=flags.json")
     assert (code, err) == (0, "")
-    assert "taken      out/tiny/run, trained for 2 epochs" in out
+    assert "taken      out/tiny/run, trained for 2 epochs on tiles" in out
     assert (folder / "models.md").read_text(encoding="utf-8") == table
     assert rows_of(folder) == rows
     assert not (folder / "detail.png").exists()  # none was asked for this time
@@ -217,6 +218,18 @@ def test_another_spec_in_the_folder_is_refused(done, call, monkeypatch):
     assert (code, out) == (2, "")
     assert err.startswith("study.py: out/tiny/run: holds a run of another spec than tiny.json")
     assert "  training.batch_size: 2 here, 4 there\n" in err
+
+
+def test_a_data_set_that_has_moved(done, call, monkeypatch):
+    folder, _ = done
+    monkeypatch.setattr(study_training, "train", lambda *_: pytest.fail("trained again"))
+    shutil.copytree(folder, "moved")
+    words = ["--config=flags.json", f"--dataset={folder.parent / 'tiles'}"]
+    code, out, _ = call(*words, output="moved")
+    assert code == 0 and "taken      moved/tiny/run, trained for 2 epochs on tiles" in out
+    code, _, err = call(*words, "--epochs=3", output="moved")  # to train on, it has to be the same
+    assert code == 2
+    assert re.search(r"\n  dataset\.name: .* here, \"tiles\" there\n", err)
 
 
 def test_more_epochs_go_on_with_the_run_and_make_new_codecs(call):
@@ -235,7 +248,7 @@ def test_more_epochs_go_on_with_the_run_and_make_new_codecs(call):
     assert code == 0 and "nothing to do: 2 of 2 epochs are done" in out
     assert rows_of(Path("more")) == [after]
     code, out, _ = call(*words, output="more")  # fewer than there are: it is taken as it is
-    assert code == 0 and "taken      more/dense/run, trained for 2 epochs" in out
+    assert code == 0 and "taken      more/dense/run, trained for 2 epochs on tiles" in out
 
 
 def test_training_anew(call):
@@ -278,12 +291,17 @@ def test_images_of_ones_own_and_an_entropy_model(call):
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(photo(24, 32, seed=place)).save(path)
     words = ["--models=color.json", "--dataset=photos", "--codecs=jpeg-420", "--timed_images=0"]
+    words += ["--quality=60,30"]
     code, _, err = call(*words, "--test=photos/3.png", "--detail=3.png=0,0,8,8", output="own")
     assert (code, err) == (0, "")
     study_of = json.loads(Path("own/models.json").read_text())
     assert study_of["test_images"]["pictures"] == [{"name": "3.png", "height": 24, "width": 32}]
-    model = study_of["rows"][0]
-    assert (model["quantization"], model["encode_ms"]) == ("factorized", None)
+    model, finer, *_ = study_of["rows"]
+    assert (model["quantization"], model["encode_ms"]) == ("hyperprior", None)
+    assert [round(row["setting"]) for row in (model, finer)] == [30, 60]
+    assert model["bytes"] < finer["bytes"] and model["model"] == finer["model"] == "color"
+    table = Path("own/models.md").read_text(encoding="utf-8")
+    assert re.search(r"\| color \| quality 60[.\d]* \| hyperprior \| 1 \|", table)
     assert Path("own/color/codec/bundle.json").exists()
     # The pictures of the test split come whole, although training cuts 16x16 out of them.
     code, _, _ = call(*words, "--test_images=1", output="own")
