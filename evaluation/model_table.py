@@ -144,14 +144,19 @@ def _cells(row: Entry) -> list[str]:
         _text(row["psnr_db"], "{:.2f}"),
         _text(row["ssim"], "{:.4f}"),
         _text(row["ms_ssim"], "{:.4f}"),
-        _text(row["encode_ms"], "{:.3g}"),
-        _text(row["decode_ms"], "{:.3g}"),
+        _milliseconds(row["encode_ms"]),
+        _milliseconds(row["decode_ms"]),
     ]
 
 
 def _setting(row: Entry) -> str:
     """A model that has one quality has no setting to name."""
     return NONE if row["setting"] is None else f"{row['parameter']} {row['setting']:.4g}"
+
+
+def _milliseconds(value: float | None) -> str:
+    """Three digits, and as many more as there are before the point."""
+    return _text(value, "{:.3g}" if value is None or value < 100 else "{:,.0f}")
 
 
 def _text(value: float | None, form: str) -> str:

@@ -146,6 +146,13 @@ def test_rows_take_times_of_their_own_setting():
     text = models_markdown({"test_images": images, "rows": rows, "failed": []})
     assert "2 pictures of `x`, 10x20, 20x20 pixels (height x width), 1 channel of" in text
     assert "| m | - | naive | 3 | - | - | - | 20 | 15.00 | 0.5000 | 0.01 | 20.00 |" in text
+    assert "| 250 | 75 |" in text and "| 1,234 | 5.68 |" in models_markdown(
+        {
+            "test_images": images,
+            "rows": [rows[1] | {"encode_ms": 1234.5, "decode_ms": 5.678}],
+            "failed": [],
+        }
+    )
     assert "| JPEG | quality 30 | - |" in text and "Failures" not in text
 
 
