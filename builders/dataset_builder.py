@@ -81,7 +81,7 @@ class DatasetBuilder:
         plan = plan_sizes(
             [found.train, found.validation, found.test],
             input_size=self._input_size,
-            resize=_pair(section.resize),
+            resize=None if section.tile else _pair(section.resize),  # done before they were cut
             crop=_pair(section.crop),
         )
         transforms = [
@@ -170,7 +170,9 @@ class DatasetBuilder:
             progress=self._report,
         )
         tile = _pair(section.tile)
-        return opened if tile is None else in_tiles(opened, tile)
+        if tile is None:
+            return opened
+        return in_tiles(opened, tile, _pair(section.resize), section.cache_mebibytes << 20)
 
     def _open_tiles(self, path: Path) -> SplitSources:
         section = self._section
@@ -184,6 +186,7 @@ class DatasetBuilder:
             path,
             self._channels,
             (section.tile[0], section.tile[1]),
+            resize=_pair(section.resize),
             color=section.color,
             validation_fraction=section.validation_fraction,
             test_fraction=section.test_fraction,

@@ -166,8 +166,8 @@ class DatasetSection(Section):
     resize: Size | None = Field(None, description="[height, width] every image is resized to.")
     tile: Size | None = Field(
         None,
-        description="[height, width] of tiles that every image is cut into first; each then counts "
-        "as an image. With it the name may be a single image, whose tiles are split.",
+        description="[height, width] of tiles that every image is cut into, after `resize`; each "
+        "then counts as an image. With it the name may be a single image, whose tiles are split.",
     )
     crop: Size | None = Field(
         None, description="[height, width] cut out: at random in training, from the middle else."

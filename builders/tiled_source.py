@@ -7,8 +7,47 @@ import numpy as np
 from builders.channels import Color
 from builders.errors import UserError
 from builders.folder_source import FolderSource
-from builders.sources import ImageSource, Progress, Size, SplitSources, SubsetSource
+from builders.sources import ImageCache, ImageSource, Progress, Size, SplitSources, SubsetSource
 from builders.splits import SPLIT_NAMES, SplitName, stable_split
+from builders.transforms import resize_image
+
+
+class ResizedSource:
+    """Another source's images at one size.
+
+    Args:
+        source: images of any sizes.
+        size: (height, width).
+        cache_bytes: bytes of resized images to keep in memory; an image is wanted once for each of
+            its tiles.
+    """
+
+    def __init__(self, source: ImageSource, size: Size, cache_bytes: int) -> None:
+        self._source = source
+        self._size = size
+        self._cache = ImageCache(cache_bytes)
+
+    @property
+    def channels(self) -> int:
+        return self._source.channels
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if self._source.size(index) == self._size:
+            return self._source[index]
+        image = self._cache.get(index)
+        if image is None:
+            image = resize_image(self._source[index], self._size)
+            self._cache.offer(index, image)
+        return image
+
+    def name(self, index: int) -> str:
+        return self._source.name(index)
+
+    def size(self, index: int) -> Size | None:
+        return self._size
 
 
 class TiledSource:
@@ -75,14 +114,27 @@ def _starts(side: int, tile: int) -> list[int]:
     return starts
 
 
-def in_tiles(opened: SplitSources, tile: Size) -> SplitSources:
+def in_tiles(
+    opened: SplitSources, tile: Size, resize: Size | None, cache_bytes: int
+) -> SplitSources:
     """A data set of several images, each of its splits as tiles.
+
+    Args:
+        opened: whole images.
+        tile: (height, width).
+        resize: (height, width) of whole images before they are cut; None leaves them.
+        cache_bytes: bytes of resized images to keep in memory.
 
     Raises:
         UserError: an image is smaller than a tile.
     """
+
+    def cut(source: ImageSource) -> TiledSource:
+        whole = source if resize is None else ResizedSource(source, resize, cache_bytes)
+        return TiledSource(whole, tile)
+
     parts: dict[SplitName, ImageSource] = {
-        split: TiledSource(getattr(opened, split), tile) for split in SPLIT_NAMES
+        split: cut(getattr(opened, split)) for split in SPLIT_NAMES
     }
     counts = ", ".join(f"{len(getattr(opened, split))} {split}" for split in SPLIT_NAMES)
     note = f"images in tiles of {tile[0]}x{tile[1]} (of {counts} images)"
@@ -94,6 +146,7 @@ def open_one_image(
     channels: int,
     tile: Size,
     *,
+    resize: Size | None,
     color: Color | None,
     validation_fraction: float,
     test_fraction: float,
@@ -109,6 +162,7 @@ def open_one_image(
         path: the image.
         channels: C of the spec's input.
         tile: (height, width).
+        resize: (height, width) of the image before it is cut; None leaves it.
         color: the dataset section's `color`.
         validation_fraction: share of tiles for validation.
         test_fraction: share of tiles for testing.
@@ -126,7 +180,8 @@ def open_one_image(
         cache_bytes=cache_bytes,
         progress=progress,
     )
-    tiles = TiledSource(source, tile)
+    whole = source if resize is None else ResizedSource(source, resize, cache_bytes)
+    tiles = TiledSource(whole, tile)
     apart = [int(index) for index in np.flatnonzero(~tiles.overlapping)]
     if len(apart) < 2:
         raise UserError(

@@ -13,6 +13,7 @@ from builders.errors import UserError
 from builders.sections import DatasetSection
 from builders.sources import ArraySource
 from builders.tiled_source import TiledSource
+from builders.transforms import resize_image
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -72,6 +73,20 @@ def test_several_images_are_split_as_wholes(tmp_path: Path) -> None:
     assert len(splits.train) == 2 * 2 * 3
     assert len(splits.validation) == 2 * 3
     assert {splits.validation.name(i).split(" ")[0] for i in range(6)} == {"val/0.png"}
+
+
+def test_whole_images_are_resized_before_they_are_cut(tmp_path: Path) -> None:
+    for index in range(4):
+        Image.fromarray(noise(64, 96, index)).save(tmp_path / f"{index}.png")
+    splits = opened(tmp_path, tile=[16, 16], resize=[32, 48], crop=[8, 8])
+    assert len(splits.train) % (2 * 3) == 0
+    whole = splits.train.whole  # type: ignore[attr-defined]
+    assert splits.train.size(0) == (16, 16)
+    expected = resize_image(np.asarray(Image.open(tmp_path / whole.name(0))), (32, 48))
+    assert np.array_equal(splits.train[4], expected[16:, 16:32])
+    assert splits.train_transform.resize is None
+    (batch,) = list(splits.loader("train", 1000).batches(0))
+    assert batch.shape[1:] == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
