@@ -21,7 +21,13 @@ from codec.bundle import Bundle
 from constants.data import IMAGE_SUFFIXES
 from evaluation import benchmark_figures, benchmark_pictures
 from evaluation.benchmark_page import page
-from evaluation.benchmark_results import choose_anchor, codec_entry, compare, published_entries
+from evaluation.benchmark_results import (
+    break_evens,
+    choose_anchor,
+    codec_entry,
+    compare,
+    published_entries,
+)
 from evaluation.benchmark_run import Outcome, Photo, measure_quality, measure_time, write_whole
 from evaluation.benchmark_table import markdown, ranked
 from evaluation.codecs import Codec, CodecError, Pixels
@@ -209,6 +215,11 @@ def _results(
             for second in (*entries, *published)
             if "measured" in (first["origin"], second["origin"])
         ],
+        "break_even": {
+            entry["name"]: break_evens(anchor, entry)
+            for entry in measured
+            if entry["model_bytes"] is not None
+        },
         "left_out": list(options.left_out),
         "failures": found,
     }

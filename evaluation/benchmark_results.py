@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from evaluation.bd_rate import NoComparisonError, bd_quality, bd_rate
 from evaluation.benchmark_run import Outcome, Photo
+from evaluation.break_even import break_even
 from evaluation.codecs import Codec
 from evaluation.measures import in_db
 
@@ -154,6 +155,36 @@ def _difference(first: Sequence[Entry], second: Sequence[Entry], quality: str) -
     except NoComparisonError as error:
         entry["refused"] = str(error)
     return entry
+
+
+def break_evens(anchor: Entry, entry: Entry) -> list[Entry]:
+    """From which picture size on each point of a codec pays for its model, against an anchor.
+
+    Args:
+        anchor: of `codec_entry`.
+        entry: the same, with a model.
+
+    Returns:
+        For each point of the entry that the anchor has the quality of: setting, `bpp`,
+        `psnr_rgb_db`, `anchor_bpp` and `pixels` (None where it never pays).
+    """
+    rates, qualities = ([point[n] for point in anchor["points"]] for n in ("bpp", "psnr_rgb_db"))
+    rows = []
+    for point in entry["points"]:
+        found = break_even(
+            point["bpp"], point["psnr_rgb_db"], entry["model_bytes"], rates, qualities
+        )
+        if found is not None:
+            rows.append(
+                {
+                    "setting": point["setting"],
+                    "bpp": found.bpp,
+                    "psnr_rgb_db": found.quality,
+                    "anchor_bpp": found.other_bpp,
+                    "pixels": found.pixels,
+                }
+            )
+    return rows
 
 
 def published_entries(reference: Entry) -> list[Entry]:

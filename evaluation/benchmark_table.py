@@ -28,6 +28,9 @@ def markdown(results: Entry) -> str:
             parts += [f"## {entry['label']} against each", table(*own_rows(results, entry))]
     parts += ["## Speed and memory", table(*speed_rows(results)), speed_note(results)]
     parts += ["## Means", table(*mean_rows(results)), MEANS_NOTE]
+    if any(results["break_even"].values()):
+        parts += ["## Models that pay for themselves", table(*break_even_rows(results))]
+        parts += [break_even_note(results)]
     parts += ["## Settings and versions", table(*setting_rows(results))]
     if results["published"]:
         lines = [*results["reference"]["provenance"], *results["reference"]["caveats"]]
@@ -150,6 +153,38 @@ def setting_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
         versions = ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items())
         rows.append([entry["label"], f"`{entry['name']}`", options or NONE, versions or NONE])
     return header, rows
+
+
+def break_even_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
+    """From how many pixels on a model of ours and its files are smaller than the anchor's."""
+    label = anchor_label(results)
+    header = ["codec", "setting", "model, MiB", "bpp", "PSNR RGB, dB", f"{label} at this PSNR, bpp"]
+    header += ["pays from, megapixels"]
+    rows = []
+    for entry in results["codecs"]:
+        for found in results["break_even"].get(entry["name"], []):
+            pixels = found["pixels"]
+            rows.append(
+                [
+                    entry["label"],
+                    f"{entry['parameter']} {found['setting']:.4g}",
+                    mebibytes(entry["model_bytes"]),
+                    f"{found['bpp']:.4f}",
+                    f"{found['psnr_rgb_db']:.2f}",
+                    f"{found['anchor_bpp']:.4f}",
+                    "never" if pixels is None else f"{pixels / 1e6:.3g}",
+                ]
+            )
+    return header, rows
+
+
+def break_even_note(results: Entry) -> str:
+    """What the sizes mean."""
+    return (
+        "A codec with a model of its own pays where pixels * bpp / 8 + model is less than what "
+        f"{anchor_label(results)} takes at the same PSNR (between its points, log-linear). A model "
+        "that many pictures share pays when their pixels together reach the number."
+    )
 
 
 def percent(value: float | None) -> str:

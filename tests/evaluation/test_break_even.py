@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.benchmark_results import break_evens
+from evaluation.benchmark_table import break_even_rows
 from evaluation.break_even import break_even
 
 RATES = [0.25, 0.5, 1.0, 2.0]
@@ -40,3 +42,35 @@ def test_beyond_the_other_curve_nothing_is_said(quality: float) -> None:
 def test_points_that_others_beat_do_not_count() -> None:
     with_a_bad_one = break_even(0.1, 31.0, 8, [*RATES, 0.6], [*QUALITIES, 30.9])
     assert with_a_bad_one == break_even(0.1, 31.0, 8, RATES, QUALITIES)
+
+
+def test_rows_of_the_results() -> None:
+    anchor = {"name": "a", "label": "A", "points": [
+        {"bpp": r, "psnr_rgb_db": q} for r, q in zip(RATES, QUALITIES, strict=True)
+    ]}  # fmt: skip
+    ours = {
+        "name": "o",
+        "label": "O",
+        "parameter": "quality",
+        "model_bytes": 1 << 20,
+        "points": [
+            {"setting": 1.0, "bpp": 0.25, "psnr_rgb_db": 31.0},
+            {"setting": 2.0, "bpp": 3.0, "psnr_rgb_db": 34.0},
+            {"setting": 3.0, "bpp": 4.0, "psnr_rgb_db": 50.0},
+        ],
+    }
+    rows = break_evens(anchor, ours)
+    assert [row["setting"] for row in rows] == [1.0, 2.0]  # the anchor has no 50 dB
+    assert rows[1]["pixels"] is None
+    results = {"codecs": [anchor, ours], "anchor": "a", "break_even": {"o": rows}}
+    _, cells = break_even_rows(results)
+    assert cells[0] == [
+        "O",
+        "quality 1",
+        "1.0",
+        "0.2500",
+        "31.00",
+        "0.5000",
+        f"{8 * 2**20 / 0.25 / 1e6:.3g}",
+    ]
+    assert cells[1][-1] == "never"
