@@ -12,6 +12,7 @@ def register_all() -> None:
     import architectures.layers
     import architectures.losses
     import architectures.metrics
+    import architectures.prediction
     import architectures.preprocessing
     import architectures.rate
     import architectures.resize

@@ -7,9 +7,19 @@ import keras
 from keras import ops
 
 from architectures.factorized_prior import EntropyModel
+from architectures.prediction import (
+    MIDDLE_GREY,
+    Prediction,
+    as_frames,
+    as_reference,
+    joined_in_clips,
+)
 from architectures.preprocessing import PACKAGE, Preprocessing, prepared_shape
 from architectures.stack import LayerStack
 from constants.defaults import PIXEL_MAX
+
+CLIP_RANK = 5
+"""Axes of clips (B, T, H, W, C)."""
 
 
 def to_unit_range(x: Any) -> Any:
@@ -38,37 +48,50 @@ class Encoder(LayerStack):
     Args:
         stack: the layers of the analysis transform.
         preprocessing: invertible steps before them; shared with the decoder.
+        prediction: how the previous frame is made use of; None for images on their own.
     """
 
     def __init__(
         self,
         stack: Sequence[keras.layers.Layer],
         preprocessing: Sequence[Preprocessing] = (),
+        prediction: Prediction | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(stack, **kwargs)
         self.preprocessing = list(preprocessing)
+        self.prediction = prediction
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = tuple(input_shape)
         for step in self.preprocessing:
             step.build(shape)
             shape = tuple(step.compute_output_shape(shape))
-        super().build(shape)
+        super().build(self.prepared(input_shape))
 
     def prepared(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The shape (B, ...) of what the first layer sees of images (B, H, W, C)."""
-        return prepared_shape(self.preprocessing, input_shape)
+        shape = prepared_shape(self.preprocessing, input_shape)
+        if self.prediction is None:
+            return shape
+        return (*shape[:-1], self.prediction.encoder_channels(shape[-1] or 0))
 
-    def call(self, x: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
-        """x (B, H, W, C), pixels in [0, 255] -> latents y and what layers tell beside them."""
-        x = to_unit_range(x)
-        for step in self.preprocessing:
-            x = step(x)
+    def call(
+        self, x: Any, training: bool | None = None, reference: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """x (B, H, W, C), pixels in [0, 255] -> latents y and what layers tell beside them.
+
+        With prediction, `reference` is the previous decoded frame, (B, H, W, C) in [0, 1]; None for
+        key frames.
+        """
+        x = _preprocessed(to_unit_range(x), self.preprocessing)
+        if self.prediction is not None:
+            reference = _reference(reference, x, self.preprocessing)
+            x = self.prediction.before_encoder(x, reference)
         return super().call(x, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "preprocessing": _serialized(self.preprocessing)}
+        return {**super().get_config(), **_config_around(self)}
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -78,31 +101,63 @@ class Decoder(LayerStack):
     Args:
         stack: the layers of the synthesis transform.
         preprocessing: the encoder's steps; their inverses run in reverse order.
+        prediction: the encoder's.
     """
 
     def __init__(
         self,
         stack: Sequence[keras.layers.Layer],
         preprocessing: Sequence[Preprocessing] = (),
+        prediction: Prediction | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(stack, **kwargs)
         self.preprocessing = list(preprocessing)
+        self.prediction = prediction
 
-    def call(self, x: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
-        """Latents y -> x_hat (B, H, W, C), float32 in [0, 1]."""
+    def stack_channels(self, channels: int) -> int:
+        """Channels that the last layer has to give for images with so many."""
+        return channels if self.prediction is None else self.prediction.decoder_channels(channels)
+
+    def call(
+        self, x: Any, training: bool | None = None, reference: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Latents y -> x_hat (B, H, W, C), float32 in [0, 1]; `reference` as in the encoder."""
         x, aux = super().call(x, training=training)
         x = ops.cast(x, "float32")
+        if self.prediction is not None:
+            channels = x.shape[-1] // self.prediction.decoder_channels(1)
+            reference = _reference(reference, x[..., :channels], self.preprocessing)
+            x = self.prediction.after_decoder(x, reference)
         for step in reversed(self.preprocessing):
             x = step.inverse(x)
         return clip_pass_gradient(x) if training else ops.clip(x, 0.0, 1.0), aux
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "preprocessing": _serialized(self.preprocessing)}
+        return {**super().get_config(), **_config_around(self)}
 
 
-def _serialized(layers: Sequence[keras.layers.Layer]) -> list[Any]:
-    return [keras.saving.serialize_keras_object(layer) for layer in layers]
+def _preprocessed(x: Any, steps: Sequence[Preprocessing]) -> Any:
+    for step in steps:
+        x = step(x)
+    return x
+
+
+def _reference(reference: Any, like: Any, steps: Sequence[Preprocessing]) -> Any:
+    """What frames are predicted from, as the encoder sees images; without one, middle grey."""
+    if reference is None:
+        reference = ops.zeros_like(like) + MIDDLE_GREY
+    return _preprocessed(ops.cast(reference, "float32"), steps)
+
+
+def _config_around(coder: Encoder | Decoder) -> dict[str, Any]:
+    """What stands around the layers of a coder. Without prediction, as before there was one."""
+    config: dict[str, Any] = {
+        "preprocessing": [keras.saving.serialize_keras_object(step) for step in coder.preprocessing]
+    }
+    if coder.prediction is not None:
+        config["prediction"] = keras.saving.serialize_keras_object(coder.prediction)
+    return config
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -135,14 +190,38 @@ class Generator(keras.Model):
         self.decoder.build(latents)
         self.built = True
 
+    @property
+    def prediction(self) -> Prediction | None:
+        """How frames are predicted; None for a model of images on their own."""
+        return self.encoder.prediction
+
     def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
-        """x (B, H, W, C), pixels in [0, 255] -> outputs with `y`, `x_hat` and all aux."""
-        y, aux = self.encoder(x, training=training)
+        """x (B, H, W, C), pixels in [0, 255] -> outputs with `y`, `x_hat` and all aux.
+
+        With prediction, images are key frames, and x may be clips (B, T, H, W, C). Then each frame
+        is predicted by what the model itself made of the one before, and outputs are those of B * T
+        frames, the frames of a clip in a row.
+        """
+        if len(x.shape) == CLIP_RANK:
+            return self._clips(x, training)
+        return self._images(x, None, training)
+
+    def _clips(self, clips: Any, training: bool | None) -> dict[str, Any]:
+        if self.prediction is None:
+            return self._images(as_frames(clips), None, training)
+        reference, told = None, []
+        for time in range(clips.shape[1]):
+            told.append(self._images(clips[:, time], reference, training))
+            reference = as_reference(told[-1]["x_hat"])
+        return {key: joined_in_clips([each[key] for each in told]) for key in told[0]}
+
+    def _images(self, x: Any, reference: Any, training: bool | None) -> dict[str, Any]:
+        y, aux = self.encoder(x, training=training, reference=reference)
         y_hat = y
         if self.entropy_model is not None:
             y_hat, rate_aux = self.entropy_model(y, training=training)
             aux = {**aux, **rate_aux}
-        x_hat, decoder_aux = self.decoder(y_hat, training=training)
+        x_hat, decoder_aux = self.decoder(y_hat, training=training, reference=reference)
         # Latents in float32: histograms and exports read them, whatever the layers compute in.
         outputs = {"y": ops.cast(y, "float32"), "x_hat": x_hat}
         return {**aux, **decoder_aux, **outputs}

@@ -6,10 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from architectures.autoencoder import PACKAGE, Generator, to_unit_range
+from architectures.autoencoder import CLIP_RANK, PACKAGE, Generator, to_unit_range
 from architectures.discriminator import Discriminator
 from architectures.losses import Adversarial, LossTerm, total_loss
 from architectures.metrics import ImageMetric
+from architectures.prediction import as_frames
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -68,9 +69,12 @@ class ImageCompressor(keras.Model):
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
-        """x (B, H, W, C), pixels in [0, 255] -> `x`, `x_hat` in [0, 1], latents `y`, and aux."""
+        """x (B, H, W, C), pixels in [0, 255] -> `x`, `x_hat` in [0, 1], latents `y`, and aux.
+
+        Of clips (B, T, H, W, C), outputs are those of B * T frames; see `Generator.call`.
+        """
         outputs = dict(self.generator(x, training=training))
-        outputs["x"] = to_unit_range(x)
+        outputs["x"] = to_unit_range(as_frames(x) if len(x.shape) == CLIP_RANK else x)
         return outputs
 
     def compute_loss(

@@ -94,6 +94,10 @@ class LayerStack(keras.Model):
                     keras.saving.deserialize_keras_object(layer, custom_objects)
                     for layer in config[key]
                 ]
+        if "prediction" in config:
+            config["prediction"] = keras.saving.deserialize_keras_object(
+                config["prediction"], custom_objects
+            )
         return cls(**config)
 
 

@@ -7,7 +7,7 @@ is well-formed and keeps silent where its answer hangs on what is not.
 from collections.abc import Iterator
 from typing import Any
 
-from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS
+from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS, PREDICTION
 from builders.problems import ProblemList, join, shown
 from builders.sections import SpecSections
 
@@ -30,6 +30,7 @@ def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
         _size_policy,
         _color_against_channels,
         _unique_tags,
+        _prediction_and_its_clips,
     ):
         rule(spec, problems)
     return [*_posterior_without_divergence(spec), *_entropy_model_without_rate(spec)]
@@ -236,4 +237,18 @@ def _color_against_channels(spec: SpecSections, problems: ProblemList) -> None:
         gives = "1 channel" if color == "grayscale" else "3 channels"
         problems.add(
             "dataset.color", f'"{color}" gives {gives}, the model\'s input takes {channels}'
+        )
+
+
+def _prediction_and_its_clips(spec: SpecSections, problems: ProblemList) -> None:
+    predicts, frames = spec.model.layers.generator.prediction is not None, spec.dataset.clip_frames
+    if predicts and frames < 2:
+        problems.add(
+            "dataset.clip_frames",
+            f"found {frames}, expected 2 or more: with {PREDICTION} a model is trained on clips",
+        )
+    if not predicts and frames > 1:
+        problems.add(
+            "dataset.clip_frames",
+            f"found {frames}, expected 1 without {PREDICTION}: every frame is an image on its own",
         )

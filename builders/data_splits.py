@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from builders.clips import ClipSource
 from builders.errors import UserError
 from builders.folder_source import named
 from builders.image_reader import BrokenImage
@@ -94,8 +95,9 @@ class Splits:
         counts = ", ".join(f"{len(getattr(self, split))} {split}" for split in SPLIT_NAMES)
         sources = [self.train, self.validation, self.test]
         channels = {1: "1 channel", 3: "3 channels", 4: "4 channels"}[self.train.channels]
+        what = "clips" if isinstance(self.train, ClipSource) else "images"
         lines = [
-            f"{self.name}: {counts} images, {self._sizes(sources)}, {channels}",
+            f"{self.name}: {counts} {what}, {self._sizes(sources)}, {channels}",
             f"each image: {'; '.join(self._steps())}",
         ]
         lines += self.notes

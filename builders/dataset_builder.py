@@ -71,6 +71,12 @@ class DatasetBuilder:
         found = self._open()
         for split in ("train", "validation"):
             if not len(getattr(found, split)):
+                if section.clip_frames > 1:
+                    raise UserError(
+                        f"dataset.clip_frames: no {section.clip_frames} consecutive frames of a "
+                        f"video are in the {split} split of {section.name}: use fewer, or more "
+                        "video"
+                    )
                 reason = "".join(f"\n  {broken}" for broken in found.skipped[:3])
                 raise UserError(f"{section.name}: no image for {split} can be read{reason}")
         if not len(found.test) and section.test_fraction > 0:
@@ -110,7 +116,7 @@ class DatasetBuilder:
     def _open(self) -> SplitSources:
         section = self._section
         if section.tfds:
-            self._refuse_every_nth("a TFDS data set")
+            self._refuse_video_settings("a TFDS data set")
             self._refuse_tile("a TFDS data set")
             return open_tfds(
                 section.name,
@@ -155,7 +161,7 @@ class DatasetBuilder:
             return self._open_videos(folder, found.videos)
         if not found.images:
             raise UserError(_empty(folder, found))
-        self._refuse_every_nth("a folder of images")
+        self._refuse_video_settings("a folder of images")
         if section.tile is not None and len(found.images) == 1:
             return self._open_tiles(folder / found.images[0])
         opened = open_image_folder(
@@ -176,7 +182,7 @@ class DatasetBuilder:
 
     def _open_tiles(self, path: Path) -> SplitSources:
         section = self._section
-        self._refuse_every_nth("an image")
+        self._refuse_video_settings("an image")
         if section.tile is None:
             raise UserError(
                 f"{path}: a single image has nothing to be validated on, unless it is cut into "
@@ -202,6 +208,7 @@ class DatasetBuilder:
             names,
             self._channels,
             every_nth=section.every_nth,
+            clip_frames=section.clip_frames,
             color=section.color,
             validation_fraction=section.validation_fraction,
             test_fraction=section.test_fraction,
@@ -212,7 +219,7 @@ class DatasetBuilder:
 
     def _open_embedded(self) -> SplitSources:
         section = self._section
-        self._refuse_every_nth("an embedded data set")
+        self._refuse_video_settings("an embedded data set")
         self._refuse_tile("an embedded data set")
         digits = section.name == "digits"
         opener = open_digits if digits else open_photos
@@ -245,11 +252,12 @@ class DatasetBuilder:
                 f"dataset.tile: is for image files, {self._section.name} is {what} (see crop)"
             )
 
-    def _refuse_every_nth(self, what: str) -> None:
+    def _refuse_video_settings(self, what: str) -> None:
+        name = self._section.name
         if self._section.every_nth != 1:
-            raise UserError(
-                f"dataset.every_nth: is for videos, {self._section.name} is {what} (see max_images)"
-            )
+            raise UserError(f"dataset.every_nth: is for videos, {name} is {what} (see max_images)")
+        if self._section.clip_frames != 1:
+            raise UserError(f"dataset.clip_frames: clips are of videos, {name} is {what}")
 
 
 def _pair(size: Sequence[int] | None) -> Size | None:

@@ -18,7 +18,7 @@ class EpochFeed:
 
     Args:
         loader: makes the batches.
-        image_shape: (H, W, C), None where batches differ.
+        image_shape: (H, W, C), or (T, H, W, C) of clips; None where batches differ.
 
     Attributes:
         epoch: the epoch to serve, from 0.
@@ -37,7 +37,7 @@ class EpochFeed:
         return len(self.loader) - self.start_batch
 
     def batches(self, skip: int = 0) -> Iterator[np.ndarray]:
-        """The epoch's batches from `start_batch + skip` on, uint8 (B, H, W, C)."""
+        """The epoch's batches from `start_batch + skip` on, uint8 (B, *image_shape)."""
         try:
             yield from self.loader.batches(self.epoch, self.start_batch + skip)
         except (UserError, RunError, OSError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from builders.channels import Color
+from builders.clips import ClipSource, clip_starts
 from builders.errors import UserError
 from builders.folder_source import FolderSource
 from builders.sources import ImageSource, Progress, SplitSources, SubsetSource
@@ -86,6 +87,7 @@ def open_videos(
     channels: int,
     *,
     every_nth: int,
+    clip_frames: int = 1,
     color: Color | None,
     validation_fraction: float,
     test_fraction: float,
@@ -103,10 +105,11 @@ def open_videos(
         names: videos relative to it, with `/`.
         channels: C of the spec's input, 1, 3 or 4.
         every_nth: of each video, take every nth frame.
+        clip_frames: taken frames that are one clip; 1 for frames on their own.
         color: the dataset section's `color`.
         validation_fraction: share of videos (of one video: of its frames) for validation.
         test_fraction: the same for testing.
-        max_images: of each split, keep so many frames, evenly spaced.
+        max_images: of each split, keep so many frames or clips, evenly spaced.
         cache_bytes: bytes of decoded frames to keep in memory.
         progress: called as videos are decoded.
 
@@ -114,7 +117,7 @@ def open_videos(
         The three splits.
 
     Raises:
-        UserError: as for `open_image_folder`, or PyAV is missing.
+        UserError: as for `open_image_folder`, PyAV is missing, or a split is too short for a clip.
     """
     check_fractions(validation_fraction, test_fraction)
     alone = len(names) == 1
@@ -141,6 +144,11 @@ def open_videos(
             split: np.flatnonzero([assigned[owner] == split for owner in owners])
             for split in SPLIT_NAMES
         }
+    if clip_frames > 1:
+        rows = {
+            split: clip_starts(source, part, clip_frames, overlapping=split == "train")
+            for split, part in rows.items()
+        }
     rows = {split: evenly(part, max_images) for split, part in rows.items()}
     if source.cached < len(source):
         notes.append(
@@ -148,7 +156,10 @@ def open_videos(
             "again whenever they are needed, which is slow (see cache_mebibytes, every_nth)"
         )
     parts: dict[SplitName, ImageSource] = {
-        split: SubsetSource(source, rows[split]) for split in SPLIT_NAMES
+        split: SubsetSource(source, rows[split])
+        if clip_frames == 1
+        else ClipSource(source, rows[split], clip_frames)
+        for split in SPLIT_NAMES
     }
     return SplitSources.of(parts, notes, source.skipped)
 

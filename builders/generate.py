@@ -49,7 +49,7 @@ def all_components() -> dict[str, dict[str, Component]]:
     from builders.signatures import keras_components, registered_components
 
     kinds = {"input": {"Input": INPUT}, **keras_components()}
-    for kind in ("entropy_model", "preprocessing", "loss", "metric"):
+    for kind in ("entropy_model", "prediction", "preprocessing", "loss", "metric"):
         kinds[kind] = {}
     for kind, component in registered_components():
         kinds[kind][component.name] = component

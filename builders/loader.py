@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from builders.clips import CLIP_AXES
 from builders.sources import ArraySource, ImageSource, SubsetSource
 from builders.transforms import ImageTransform
 from constants.data import INLINE_BATCH_BYTES, PREFETCH_BATCHES, WORKERS
@@ -18,14 +19,14 @@ _IMAGE_STREAM = 1
 
 
 class BatchLoader:
-    """Batches of uint8 images, the same every time for the same (seed, epoch).
+    """Batches of uint8 images or clips, the same every time for the same (seed, epoch).
 
     The order of epoch e is a permutation drawn from (seed, e); crop and flip of image i are drawn
     from (seed, e, i). So batches depend neither on the number of threads nor on their timing, and
-    an epoch can be taken up at any batch.
+    an epoch can be taken up at any batch. All frames of a clip are cropped and flipped alike.
 
     Args:
-        source: where images come from.
+        source: where images, or clips (T, H, W, C), come from.
         batch_size: images a batch; the last batch of an epoch has what is left.
         transform: what is done to each image; the results must have one size.
         shuffle: whether the order changes with the epoch.
@@ -69,7 +70,7 @@ class BatchLoader:
 
     @property
     def images(self) -> int:
-        """Images an epoch."""
+        """Images or clips an epoch."""
         return len(self._source)
 
     def order(self, epoch: int) -> np.ndarray:
@@ -89,7 +90,7 @@ class BatchLoader:
             start_batch: how many batches to leave out at the beginning.
 
         Yields:
-            uint8 (B, H, W, C), B = batch_size but for the last.
+            uint8 (B, H, W, C), or (B, T, H, W, C) of clips; B = batch_size but for the last.
 
         Raises:
             UserError, BrokenImage: what reading or transforming an image raised, at its batch.
@@ -167,7 +168,14 @@ class BatchLoader:
         return np.empty((0,), np.uint8) if batch is None else batch
 
     def _image(self, epoch: int, index: int) -> np.ndarray:
-        rng = None
-        if self._transform.is_random:
-            rng = np.random.default_rng((self._seed, epoch, _IMAGE_STREAM, index))
-        return self._transform(self._source[index], rng, name=self._source.name(index))
+        image, name = self._source[index], self._source.name(index)
+
+        def transformed(frame: np.ndarray) -> np.ndarray:
+            rng = None
+            if self._transform.is_random:  # anew for each frame: those of a clip draw the same
+                rng = np.random.default_rng((self._seed, epoch, _IMAGE_STREAM, index))
+            return self._transform(frame, rng, name=name)
+
+        if image.ndim == CLIP_AXES:
+            return np.stack([transformed(frame) for frame in image])
+        return transformed(image)

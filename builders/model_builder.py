@@ -12,6 +12,7 @@ from architectures.factorized_prior import EntropyModel, EntropyModelError
 from architectures.hyperprior import HyperCoder
 from architectures.image_compressor import ImageCompressor
 from architectures.naming import snake_case
+from architectures.prediction import Prediction
 from architectures.stack import LAYER_ERRORS, LayerError, LayerStack, one_line
 from builders.places import (
     DECODER,
@@ -21,6 +22,7 @@ from builders.places import (
     HYPER_DECODER,
     HYPER_ENCODER,
     INPUTS,
+    PREDICTION,
 )
 from builders.problems import ProblemList, shown
 from builders.reader_checks import check_images, check_names, check_outputs
@@ -67,14 +69,15 @@ class ModelBuilder:
             [] if judge_section is None else self._stack(judge_section.layers, DISCRIMINATOR)
         )
         entropy_model = self._entropy_model()
+        prediction = self._prediction()
         loss_terms = self._components("loss", sections.loss, "loss")
         metrics = self._components("metric", sections.training.metrics, "training.metrics")
         self._check_optimizers()
         self._raise()
 
         generator = Generator(
-            Encoder(encoder_layers, steps, name=coders.encoder.name),
-            Decoder(decoder_layers, steps, name=coders.decoder.name),
+            Encoder(encoder_layers, steps, prediction, name=coders.encoder.name),
+            Decoder(decoder_layers, steps, prediction, name=coders.decoder.name),
             entropy_model,
             name=sections.model.layers.generator.name,
         )
@@ -142,6 +145,13 @@ class ModelBuilder:
         )
         return model
 
+    def _prediction(self) -> Prediction | None:
+        found = self.spec.sections.model.layers.generator.prediction
+        if found is None:
+            return None
+        made: Prediction | None = self._create("prediction", found, PREDICTION, name="prediction")
+        return made
+
     def _check_shapes(self, compressor: ImageCompressor, steps: list[Any]) -> None:
         """Follows a nominal image through the layers, before any weight is allocated."""
         image = nominal_shape(self.spec)
@@ -154,7 +164,13 @@ class ModelBuilder:
         guard = SizeGuard(self._problems)
         prepared = self._prepared(steps, image)
         if prepared is not None:
-            latents = guard.follow(compressor.encoder.stack, prepared, ENCODER)
+            if compressor.generator.prediction is not None and prepared != image:
+                self._problems.add(
+                    "preprocessing", f"changes the shape of images, which {PREDICTION} can't take"
+                )
+                return
+            seen = compressor.encoder.prepared(image)
+            latents = guard.follow(compressor.encoder.stack, seen, ENCODER)
             if latents is not None:
                 self._follow_decoder(compressor, guard, latents, prepared)
                 self._follow_hyper_coders(compressor, guard, latents)
@@ -176,12 +192,15 @@ class ModelBuilder:
         self, compressor: ImageCompressor, guard: SizeGuard, latents: Shape, wanted: Shape
     ) -> None:
         found = guard.follow(compressor.decoder.stack, latents, DECODER)
-        if found is not None and found[1:] != wanted[1:]:
-            self._problems.add(
-                DECODER.removesuffix(".layers"),
-                f"gives {sides(found)} for an input of {sides(wanted)}; they must be equal"
-                + self._nominally(),
-            )
+        channels = compressor.decoder.stack_channels(wanted[-1] or 0)
+        if found is None or found[1:] == (*wanted[1:-1], channels):
+            return
+        told = f"gives {sides(found)} for an input of {sides(wanted)}; "
+        if channels == wanted[-1]:
+            told += "they must be equal"
+        else:
+            told += f"{PREDICTION} takes {sides((*wanted[:-1], channels))}"
+        self._problems.add(DECODER.removesuffix(".layers"), told + self._nominally())
 
     def _follow_hyper_coders(
         self, compressor: ImageCompressor, guard: SizeGuard, latents: Shape

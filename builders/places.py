@@ -11,6 +11,7 @@ DECODER = "model.layers.generator.layers.decoder.layers"
 HYPER_ENCODER = "model.layers.generator.layers.hyper_encoder.layers"
 HYPER_DECODER = "model.layers.generator.layers.hyper_decoder.layers"
 ENTROPY_MODEL = "model.layers.generator.entropy_model"
+PREDICTION = "model.layers.generator.prediction"
 DISCRIMINATOR = "model.layers.discriminator.layers"
 
 LISTS = {
@@ -28,12 +29,13 @@ LISTS = {
 
 SINGLES = {
     ENTROPY_MODEL: "entropy_model",
+    PREDICTION: "prediction",
     "training.optimizer": "optimizer",
     "training.discriminator_optimizer": "optimizer",
 }
 """Single components."""
 
-OPTIONAL = frozenset({ENTROPY_MODEL, "training.discriminator_optimizer"})
+OPTIONAL = frozenset({ENTROPY_MODEL, PREDICTION, "training.discriminator_optimizer"})
 """Those of them that may be null."""
 
 

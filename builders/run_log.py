@@ -10,8 +10,10 @@ import keras
 import numpy as np
 
 from builders.callbacks import Progress
+from builders.clips import ClipSource, frames_of
 from builders.event_writer import EventWriter
 from builders.feed import EpochFeed
+from builders.loader import BatchLoader
 from builders.optimizers import learning_rates
 from builders.run_folder import RunFolder, write_atomically
 from builders.spec import Spec
@@ -22,7 +24,8 @@ from evaluation.figures import reconstruction_grid
 class StepClock(keras.callbacks.Callback):
     """Measures where an epoch's time goes; `figures` are of the last epoch, under `time/`.
 
-    - `images_per_second`: images over the time of the training steps, waiting included.
+    - `images_per_second`: images, or frames of clips, over the time of the training steps, waiting
+      included.
     - `step_ms`: milliseconds a step, first step of the run left out (it compiles).
     - `data_wait_fraction`: share of that time in which the step waited for its batch, in [0, 1].
     - `validation_seconds`: the pass over the validation images.
@@ -32,13 +35,15 @@ class StepClock(keras.callbacks.Callback):
 
     Args:
         feed: what the steps are fed from; knows the images of an epoch and the time waited.
-        batch_size: images a step; the last of an epoch has what is left.
+        batch_size: images or clips a step; the last of an epoch has what is left.
+        clip_frames: images of a clip.
     """
 
-    def __init__(self, feed: EpochFeed, batch_size: int) -> None:
+    def __init__(self, feed: EpochFeed, batch_size: int, clip_frames: int = 1) -> None:
         super().__init__()
         self._feed = feed
         self._batch_size = batch_size
+        self._clip_frames = clip_frames
         self._begin = self._first_end = self._last_end = 0.0
         self._first_wait = 0.0
         self._steps = 0
@@ -67,7 +72,7 @@ class StepClock(keras.callbacks.Callback):
         self._compiled = True
         seconds = max(self._last_end - begin, 1e-9)
         self.figures["time/step_ms"] = 1e3 * seconds / steps
-        self.figures["time/images_per_second"] = images / seconds
+        self.figures["time/images_per_second"] = images * self._clip_frames / seconds
         self.figures["time/data_wait_fraction"] = min(wait / seconds, 1.0)
         self.figures["time/validation_seconds"] = time.perf_counter() - self._last_end
 
@@ -122,7 +127,7 @@ class RunLog(keras.callbacks.Callback):
             writer.scalar(scalar_tag(name), value, step)
         outputs = self.model.predict_on_batch(self._samples)
         grid = reconstruction_grid(
-            list(self._samples),
+            list(frames_of(self._samples)),
             list(np.asarray(outputs["x_hat"])),
             error_gain=LOGGED_ERROR_GAIN,
         )
@@ -200,7 +205,13 @@ def hyperparameters(spec: Spec) -> dict[str, Any]:
 
 
 def logged_samples(source: Any, transform: Any, count: int = LOGGED_IMAGES) -> np.ndarray:
-    """The first images of a split as the model sees them in evaluation, uint8 (N, H, W, C)."""
+    """The first images of a split as the model sees them in evaluation, uint8 (N, H, W, C).
+
+    Of a split of clips, as many clips as hold so many frames: uint8 (N, T, H, W, C).
+    """
+    if isinstance(source, ClipSource):
+        clips = max(1, count // len(source[0]))
+        return next(BatchLoader(source, clips, transform=transform, workers=0).batches(0))
     images = [
         transform(source[index], name=source.name(index))
         for index in range(min(count, len(source)))

@@ -86,6 +86,11 @@ class GeneratorSection(Section):
         default=None,
         description="Quantizes the latents and counts their bits; null: they stay float32.",
     )
+    prediction: _component("prediction") | None = Field(  # type: ignore[valid-type]
+        default=None,
+        description="How a frame is coded given the previous one, for clips "
+        "(`dataset.clip_frames`); null: every image on its own.",
+    )
     quantizer: Literal["float32", "naive", "min-max", "k-means"] | None = Field(
         default=None,
         description="How `exporter.py --mode codec` stores the latents of a model without entropy "
@@ -189,6 +194,14 @@ class DatasetSection(Section):
         description="Share of images held out for testing where the data has no such split.",
     )
     every_nth: int = Field(1, ge=1, description="Of a video, take every nth frame.")
+    clip_frames: int = Field(
+        1,
+        ge=1,
+        le=data_defaults.CLIP_FRAMES_MAX,
+        description="Of videos, consecutive taken frames that are one clip, for a model with "
+        "`prediction`. Training has a clip for each frame that enough others follow, the other "
+        "splits have clips that share no frame. `batch_size` and `max_images` count clips.",
+    )
     max_images: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Use at most this many images of each split."
     )

@@ -26,6 +26,7 @@ from builders.callbacks import (
     StopSignals,
 )
 from builders.checkpoint import TrainingState, load_weights
+from builders.clips import frames_of
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
@@ -103,7 +104,7 @@ class Session:
         if progress.stopped:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
-        clock = StepClock(feed, self.spec.training.batch_size)
+        clock = StepClock(feed, self.spec.training.batch_size, self.spec.dataset.clip_frames)
         log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
         ended_well = False
         with StopSignals() as signals:
@@ -240,7 +241,8 @@ class Session:
         }
         write_atomically(folder.report, json.dumps(_finite(report), indent=2) + "\n")
         outputs = self.compressor.predict_on_batch(self.samples)
-        grid = reconstruction_grid(list(self.samples), list(np.asarray(outputs["x_hat"])))
+        samples = list(frames_of(self.samples))
+        grid = reconstruction_grid(samples, list(np.asarray(outputs["x_hat"])))
         save_png(grid, folder.samples)
         save_png(curve_figure(progress.history, title=self.spec.name), folder.path / "curves.png")
         for line in self._closing_lines(best, times):

@@ -185,10 +185,12 @@ def registered_kinds() -> dict[str, type]:
     from architectures.factorized_prior import EntropyModel
     from architectures.losses import LossTerm
     from architectures.metrics import ImageMetric
+    from architectures.prediction import Prediction
     from architectures.preprocessing import Preprocessing
 
     return {
         "entropy_model": EntropyModel,
+        "prediction": Prediction,
         "preprocessing": Preprocessing,
         "loss": LossTerm,
         "metric": ImageMetric,

@@ -8,6 +8,7 @@ from builders.argument_check import described
 from builders.catalog import Component
 from builders.sections import (
     DatasetSection,
+    GeneratorSection,
     ModelSection,
     Section,
     SpecSections,
@@ -61,6 +62,7 @@ misspells is an error with its path, never ignored.
 TITLES = {
     "layer": "Layers",
     "entropy_model": "Entropy models",
+    "prediction": "Prediction in time",
     "loss": "Losses",
     "metric": "Metrics",
     "preprocessing": "Preprocessing",
@@ -80,6 +82,7 @@ def spec_page(kinds: dict[str, dict[str, Component]]) -> str:
     parts.append("## Sections\n")
     parts.append(_section_table("(top level)", SpecSections))
     parts.append(_section_table("model", ModelSection))
+    parts.append(_section_table("model.layers.generator", GeneratorSection))
     parts.append(_section_table("training", TrainingSection))
     parts.append(_section_table("dataset", DatasetSection))
     for kind, title in TITLES.items():

@@ -200,19 +200,20 @@ def open_splits(spec: Spec, quiet: bool = False) -> Splits:
 
 
 def _feeds(spec: Spec, splits: Splits) -> dict[str, EpochFeed]:
-    size = spec.training.batch_size
+    size, shape = spec.training.batch_size, image_shape(spec, splits)
     return {
-        "train": EpochFeed(splits.loader("train", size, training=True), image_shape(spec, splits)),
-        "validation": EpochFeed(splits.loader("validation", size), image_shape(spec, splits)),
+        "train": EpochFeed(splits.loader("train", size, training=True), shape),
+        "validation": EpochFeed(splits.loader("validation", size), shape),
     }
 
 
 def image_shape(spec: Spec, splits: Splits) -> tuple[int | None, ...]:
-    """(H, W, C) of what the model is fed, None where it differs from batch to batch."""
+    """(H, W, C) or (T, H, W, C) of what the model is fed, None where it differs between batches."""
     height, width, channels = spec.input_shape
     transform = splits.evaluation_transform
     sides = transform.crop or transform.resize or (None, None)
-    return (height or sides[0], width or sides[1], channels)
+    frames = spec.dataset.clip_frames
+    return (*((frames,) if frames > 1 else ()), height or sides[0], width or sides[1], channels)
 
 
 def _resume(

@@ -16,6 +16,7 @@ from architectures import image_quality
 from architectures.image_compressor import ImageCompressor
 from architectures.rate import BITS, bits_per_pixel
 from architectures.ssim_windows import largest_window, ms_ssim_power_factors, ms_ssim_scales
+from builders.clips import frames_of
 from builders.data_splits import Splits
 from builders.errors import RunError, UserError
 from builders.event_writer import EventWriter
@@ -114,11 +115,13 @@ def validate(
     with ProgressReport() as progress:
         for batch in loader.batches(0):
             outputs = compressor.predict_on_batch(batch)
-            add_batch(figures, compressor, batch, outputs, source)
-            for image, x_hat in zip(batch, np.asarray(outputs["x_hat"]), strict=True):
+            frames = frames_of(batch)
+            add_batch(figures, compressor, frames, outputs, source, len(frames) // len(batch))
+            for image, x_hat in zip(frames, np.asarray(outputs["x_hat"]), strict=True):
                 if len(shown) < LOGGED_IMAGES:
                     shown.append((image, x_hat))
-            progress("measuring", len(figures.names), loader.images)
+            done = len(figures.names) * len(batch) // len(frames)
+            progress("measuring", done, loader.images)
     times = coding_times_ms(compressor, shown[0][0])
     report = build_report(choice, options.split, splits, figures, times)
     report["files"] = files_report(compressor, choice, splits, options.split)
@@ -149,8 +152,18 @@ def add_batch(
     batch: np.ndarray,
     outputs: dict[str, Any],
     source: Any,
+    clip_frames: int = 1,
 ) -> None:
-    """Adds one batch, uint8 (B, H, W, C), and what the model made of it."""
+    """Adds one batch, uint8 (B, H, W, C), and what the model made of it.
+
+    Args:
+        figures: grows.
+        compressor: the model.
+        batch: images, or all frames of clips.
+        outputs: of the model.
+        source: names the images or clips.
+        clip_frames: images of one of its items.
+    """
     outputs = dict(outputs)
     compressor.compute_loss(x=batch, y_pred=outputs, training=False)
     for tag, values in outputs["loss_terms"].items():
@@ -179,7 +192,9 @@ def add_batch(
         latent_bytes = [float(bpp) * height * width / 8 for bpp in rate]
     start = len(figures.names)
     for index in range(len(batch)):
-        figures.names.append(source.name(start + index))
+        item, time_in_clip = divmod(start + index, clip_frames)
+        name = source.name(item)
+        figures.names.append(f"{name}: {time_in_clip + 1}" if clip_frames > 1 else name)
         figures.pixels.append(height * width)
         figures.image_bytes.append(height * width * channels)
         figures.latent_bytes.append(latent_bytes[index])

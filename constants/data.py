@@ -39,6 +39,9 @@ VIDEO_SUFFIXES: Final = (
 )  # fmt: skip
 """File name endings (lower case) that count as videos."""
 
+CLIP_FRAMES_MAX: Final = 64
+"""Frames of one training clip: training keeps the networks' activations of all of them."""
+
 # --- splits ----------------------------------------------------------------------------------
 
 VALIDATION_FRACTION: Final = 0.1
