@@ -1,5 +1,6 @@
-"""Decompresses .nic files to images. `python decompress.py --help` names every flag."""
+"""Decompresses .nic files to images, .nicv files to videos. `--help` names every flag."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from builders.coding_flags import (
 from builders.errors import UserError
 
 if TYPE_CHECKING:
+    from codec.image_codec import ImageCodec
     from codec.picture import Transforms
 
 NIC_SUFFIXES = (".nic",)
@@ -24,7 +26,7 @@ NIC_SUFFIXES = (".nic",)
 
 def build_parser() -> Parser:
     """The flags."""
-    parser = Parser(prog="decompress.py", description="Decompress .nic files to images.")
+    parser = Parser(prog="decompress.py", description="Decompress .nic to images, .nicv to videos.")
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="files, folders, or - for standard input")
     add_model(parser, "the bundle that compressed them, a run that has it")
@@ -44,6 +46,26 @@ def main(argv: Sequence[str]) -> int:
 
         return tell_info(flags.files, print)
     path = find_bundle(flags.model)
+    from builders.clip_jobs import CLIP_SUFFIX, are_clips
+
+    clips = are_clips(flags.files, (CLIP_SUFFIX,), NIC_SUFFIXES)
+    return (_decompress_clips if clips else _decompress_images)(flags, path)
+
+
+def _decompress_clips(flags: argparse.Namespace, path: Path) -> int:
+    from builders.clip_jobs import CLIP_SUFFIX, check_targets, decompress_clip, run_clip_jobs
+    from builders.clip_video import LOSSLESS_SUFFIX
+    from builders.coding_jobs import plan_jobs
+
+    jobs = plan_jobs(flags.files, flags.output, LOSSLESS_SUFFIX, (CLIP_SUFFIX,), flags.force)
+    check_targets(jobs, LOSSLESS_SUFFIX)
+    codec = _open(flags, path)
+    return run_clip_jobs(
+        jobs, lambda job, progress: decompress_clip(codec, job, progress, MAX_INPUT_BYTES), print
+    )
+
+
+def _decompress_images(flags: argparse.Namespace, path: Path) -> int:
     from builders.coding_jobs import STREAM, Job, plan_jobs, run_jobs
     from builders.picture_files import FORMATS, picture_bytes
 
@@ -55,13 +77,7 @@ def main(argv: Sequence[str]) -> int:
     for job in jobs:
         if job.target != STREAM and Path(job.target).suffix.lower() not in FORMATS:
             raise UserError(f"-o {job.target}: expected a name that ends in {', '.join(FORMATS)}")
-    bundle = read_bundle(path)
-
-    def transforms() -> "Transforms":
-        make = start_keras(bundle, flags.precision)  # not before a file is found to be in order
-        return make()
-
-    codec = open_codec(bundle, transforms)
+    codec = _open(flags, path)
 
     def work(content: bytes, job: Job) -> tuple[bytes, str]:
         picture = codec.decompress(content)
@@ -70,6 +86,16 @@ def main(argv: Sequence[str]) -> int:
         return picture_bytes(picture, target), f"{job.source} -> {job.target}: {width}x{height}"
 
     return run_jobs(jobs, work, "decompressing", flags.workers, MAX_INPUT_BYTES, print)
+
+
+def _open(flags: argparse.Namespace, path: Path) -> "ImageCodec":
+    """The codec of a bundle; its networks are made when a file was found to be in order."""
+    bundle = read_bundle(path)
+
+    def transforms() -> "Transforms":
+        return start_keras(bundle, flags.precision)()
+
+    return open_codec(bundle, transforms)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from safetensors.numpy import save
 from architectures.autoencoder import Generator
 from architectures.factorized_prior import FactorizedPrior
 from architectures.hyperprior import Hyperprior
+from builders.clip_export import sampled_latents
+from builders.clips import frames_of
 from builders.codec_geometry import codec_geometry
 from builders.codec_rate import RateCost, rate_cost
 from builders.codec_tables import counted_tables, density_tables
@@ -22,15 +24,17 @@ from builders.codec_transforms import (
 from builders.data_splits import Splits
 from builders.errors import RunError, UserError
 from builders.integer_conversion import convert
+from builders.model_builder import nominal_shape
 from builders.places import ENTROPY_MODEL, HYPER_DECODER
 from builders.spec import Spec
 from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, bundle_files, network_parts
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
 from codec.latent_coders import whole_numbers
-from codec.manifest import MAX_OFFSET, CoderEntry, QualityEntry
+from codec.manifest import MAX_OFFSET, CoderEntry, GeometryEntry, QualityEntry
 from codec.quantizers import Quantizer
 from codec.tables import TableSet
+from constants.defaults import NOMINAL_SIDE
 
 SAMPLE_IMAGES = 256
 """Images, of the training split, that ranges and frequencies are measured on."""
@@ -75,12 +79,12 @@ class CodecParts:
 
 
 def sample_images(splits: Splits, split: str = "train") -> list[NDArray[np.uint8]]:
-    """Batches (B, H, W, C) of images of a split, cropped from the middle, up to a limit."""
+    """Batches of images or clips of a split, cropped from the middle, up to a limit."""
     found: list[NDArray[np.uint8]] = []
     images = pixels = 0
     for batch in splits.loader(split, 8).batches(0):  # type: ignore[arg-type]
         found.append(batch)
-        images += len(batch)
+        images += len(frames_of(batch))
         pixels += batch[..., 0].size
         if images >= SAMPLE_IMAGES or pixels >= SAMPLE_PIXELS:
             break
@@ -98,7 +102,8 @@ def make_codec(
     Args:
         generator: built, with its weights; they become what they are stored as.
         spec: of the generator.
-        images: typical ones, in batches of the spec's size (`sample_images`).
+        images: typical ones, or clips of a spec with prediction, in batches of the spec's size
+            (`sample_images`).
         choices: of the user.
 
     Raises:
@@ -117,7 +122,7 @@ def make_codec(
         weights = _halved(weights)
         set_codec_weights(generator, weights, spec.name)
     transforms = KerasTransforms(generator)
-    latents = [transforms.analyse(batch) for batch in images]
+    latents = [each for batch in images for each in sampled_latents(generator, transforms, batch)]
     if not all(np.isfinite(values).all() for each in latents for values in each.values()):
         raise RunError(f"{spec.name} can't become a codec: its latents are not all finite numbers")
     contents = {WEIGHTS: save(weights)}
@@ -133,7 +138,7 @@ def make_codec(
             entry, more = _quantized(latents, name or DEFAULT_QUANTIZER)
         contents.update(more)
         geometry = codec_geometry(generator, spec)
-        files = bundle_files(spec.name, _stored_spec(spec), geometry, entry, contents)
+        files = bundle_files(spec.name, _stored_spec(spec, geometry), geometry, entry, contents)
     except NicError as error:
         raise RunError(f"{spec.name} can't become a codec: {error}") from None
     return CodecParts(files, cost)
@@ -219,15 +224,30 @@ def _quantized(latents: Sequence[dict[str, Any]], name: str) -> tuple[CoderEntry
     return entry, {TABLES: tables.to_bytes(), CODER: save(arrays)}
 
 
-def _stored_spec(spec: Spec) -> dict[str, Any]:
-    """What the networks are built from: no data, no training, no opponent."""
+def _stored_spec(spec: Spec, geometry: GeometryEntry) -> dict[str, Any]:
+    """What the networks are built from: no training, no opponent, and of the data what they need.
+
+    That is the length of clips, and the size of crops where free sizes are not stated at another
+    that fits the networks.
+    """
     tree = spec.resolved()
     model = tree["model"]
     model["layers"]["discriminator"] = None
+    dataset: dict[str, Any] = {}
+    if spec.sections.model.layers.generator.prediction is None:
+        del model["layers"]["generator"]["prediction"]  # bundles stay as before there was any
+    else:
+        dataset["clip_frames"] = spec.dataset.clip_frames
+    steps = zip(geometry.first, geometry.step, strict=True)
+    if None in spec.input_shape and any(
+        step and (NOMINAL_SIDE - first) % step for first, step in steps
+    ):
+        dataset["crop"] = list(nominal_shape(spec)[1:3])
     return {
         "spec_version": tree["spec_version"],
         "preprocessing": tree["preprocessing"],
         "model": model,
         "loss": [{"L1": {}}],
         "training": {"metrics": []},
+        **({"dataset": dataset} if dataset else {}),
     }

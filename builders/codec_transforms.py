@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from architectures.autoencoder import Generator, to_uint8
+from architectures.autoencoder import Generator, to_uint8, to_unit_range
 from architectures.deployment import with_free_size
 from architectures.hyperprior import Hyperprior, ScaleHyperprior
 from builders.codec_geometry import latent_shapes
@@ -33,13 +33,13 @@ class KerasTransforms:
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
 
-    def analyse(self, pixels: Pixels) -> dict[str, Float32]:
-        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`."""
-        parts = [self._analyse(chunk) for chunk in _chunks(pixels)]
+    def analyse(self, pixels: Pixels, reference: Pixels | None = None) -> dict[str, Float32]:
+        """See `codec.image_codec.Transforms`."""
+        parts = [self._analyse(*chunks) for chunks in _chunks(pixels, reference)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _analyse(self, pixels: Pixels) -> dict[str, Float32]:
-        y, _ = self._generator.encoder(pixels, training=False)
+    def _analyse(self, pixels: Pixels, reference: Pixels | None) -> dict[str, Float32]:
+        y, _ = self._generator.encoder(pixels, training=False, reference=_unit(reference))
         y = ops.cast(y, "float32")
         found = {"y": _array(y)}
         model = self._generator.entropy_model
@@ -49,18 +49,27 @@ class KerasTransforms:
             found["z"] = _array(ops.cast(z, "float32"))
         return found
 
-    def synthesise(self, y_hat: Float32) -> Pixels:
-        """Latents (blocks, ...) -> uint8 (blocks, H, W, C)."""
+    def synthesise(self, y_hat: Float32, reference: Pixels | None = None) -> Pixels:
+        """See `codec.image_codec.Transforms`."""
         parts = []
-        for chunk in _chunks(y_hat):
-            x_hat, _ = self._generator.decoder(ops.convert_to_tensor(chunk), training=False)
+        for chunk, before in _chunks(y_hat, reference):
+            x_hat, _ = self._generator.decoder(
+                ops.convert_to_tensor(chunk), training=False, reference=_unit(before)
+            )
             parts.append(np.asarray(ops.convert_to_numpy(to_uint8(x_hat))))
         return np.concatenate(parts)
 
 
-def _chunks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _chunks(
+    values: NDArray[Any], reference: Pixels | None
+) -> Iterator[tuple[NDArray[Any], Pixels | None]]:
     for start in range(0, len(values), BLOCKS_AT_ONCE):
-        yield values[start : start + BLOCKS_AT_ONCE]
+        part = slice(start, start + BLOCKS_AT_ONCE)
+        yield values[part], None if reference is None else reference[part]
+
+
+def _unit(reference: Pixels | None) -> Any:
+    return None if reference is None else to_unit_range(reference)
 
 
 def _array(tensor: Any) -> Float32:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from architectures.autoencoder import Generator
+from builders.clip_export import check_clips
 from builders.codec_export import CodecChoices, make_codec, sample_images
 from builders.codec_transforms import KerasTransforms, bundle_transforms, serving
 from builders.errors import RunError
@@ -97,7 +98,7 @@ def check_codec(
     Args:
         folder: the bundle.
         generator: whose codec it is.
-        images: batches; the first few images are taken.
+        images: batches; the first few images or clips are taken.
 
     Returns:
         What was found, in lines for the user.
@@ -111,7 +112,9 @@ def check_codec(
         bundle = Bundle.read(folder)
         codec = ImageCodec(bundle, lambda: bundle_transforms(bundle))
         transforms = KerasTransforms(serving(generator, bundle))
-        for image in tried:
+        if bundle.predicts:
+            size, pixels = check_clips(folder, codec, transforms, tried)
+        for image in () if bundle.predicts else tried:
             data = codec.compress(Picture(image))
             (decoded,) = codec.decode_latents(NicFile.from_bytes(data))
             expected = transforms.synthesise(decoded.y_hat)
@@ -122,8 +125,9 @@ def check_codec(
             pixels += image[..., 0].size
     except (NicError, LatentsError, PictureError) as error:
         raise RunError(f"{folder}: the bundle can't be used: {error}") from None
+    what = "clips" if bundle.predicts else "images"
     return [
         f"digest     {bundle.digest.hex()[:16]}",
-        f"checked    {len(tried)} images of the training split: {8 * size / pixels:.3f} bits per "
+        f"checked    {len(tried)} {what} of the training split: {8 * size / pixels:.3f} bits per "
         f"pixel in {size:,} bytes of files",
     ]

@@ -27,7 +27,7 @@ def add_model(parser: Parser, which: str) -> None:
 
 def add_output(parser: Parser) -> None:
     """Adds --output and --force."""
-    text = "a file for one image, else a folder; - for stdout"
+    text = "a file for one input, else a folder; - for stdout, but for clips"
     parser.add_argument("-o", "--output", metavar="OUT", help=text)
     parser.add_switch("--force", "overwrite files that are there")
 

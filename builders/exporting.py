@@ -81,11 +81,16 @@ def export(
         What was written, part by part.
 
     Raises:
-        UserError: the weights or the size don't fit, something is there already, or the format
-            can't be written here.
+        UserError: the weights or the size don't fit, something is there already, the format can't
+            be written here, or the spec has prediction.
         RunError: the format can't hold the model, or what was written computes something else.
     """
     tell = on_step or _silent
+    if choice.spec.sections.model.layers.generator.prediction is not None:
+        raise UserError(
+            f"--mode {mode}: {choice.spec.name} predicts frames from decoded ones, which takes a "
+            "codec: use --mode codec"
+        )
     export_format = FORMATS[format_name]
     needed = choose_export_backend(export_format)
     if needed not in (None, keras.backend.backend()):

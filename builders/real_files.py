@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from architectures.autoencoder import Generator
+from builders.clip_export import clip_bytes
 from builders.codec_export import make_codec, sample_images
 from builders.codec_transforms import KerasTransforms, serving
 from builders.data_splits import Splits
 from builders.spec import Spec
 from codec.bundle import Bundle
+from codec.clip_codec import ClipReader
 from codec.image_codec import ImageCodec
 from codec.picture import Picture
 
@@ -21,11 +23,11 @@ MEASURED_IMAGES = 24
 
 @dataclass(frozen=True)
 class FileFigures:
-    """Figures of some images, coded to whole `.nic` files and back.
+    """Figures of some images, coded to whole `.nic` files, or clips to `.nicv` files, and back.
 
     Attributes:
         kind: of the coder, such as `hyperprior` or `min-max`.
-        images: how many.
+        images: how many, all frames of clips counted.
         file_bytes: of all files, headers included.
         pixels: of all images.
         psnr_db: mean over images, of 8-bit pixels.
@@ -79,16 +81,20 @@ def measure_files(generator: Generator, spec: Spec, splits: Splits, split: str) 
 
 def _measured(codec: ImageCodec, splits: Splits, split: str) -> FileFigures:
     sizes, pixels, quality = [], 0, []
-    for batch in splits.loader(split, 1).batches(0):  # type: ignore[arg-type]
-        image = batch[0]
-        data = codec.compress(Picture(image))
-        decoded = codec.decompress(data).pixels
-        error = np.mean((decoded.astype(np.float64) - image) ** 2)
+    for (item,) in splits.loader(split, 1).batches(0):  # type: ignore[arg-type]
+        if codec.bundle.predicts:
+            data, _ = clip_bytes(codec, item)
+            images, decoded = list(item), list(ClipReader(codec, data))
+        else:
+            data = codec.compress(Picture(item))
+            images, decoded = [item], [codec.decompress(data).pixels]
+        for image, back in zip(images, decoded, strict=True):
+            error = np.mean((back.astype(np.float64) - image) ** 2)
+            quality.append(10 * np.log10(255**2 / max(error, 1e-10)))
         sizes.append(len(data))
-        pixels += image[..., 0].size
-        quality.append(10 * np.log10(255**2 / max(error, 1e-10)))
-        if len(sizes) == MEASURED_IMAGES:
+        pixels += item[..., 0].size
+        if len(quality) >= MEASURED_IMAGES:
             break
     entry = codec.bundle.manifest.coder
     kind = entry.quantizer or entry.kind
-    return FileFigures(kind, len(sizes), sum(sizes), pixels, float(np.mean(quality)))
+    return FileFigures(kind, len(quality), sum(sizes), pixels, float(np.mean(quality)))

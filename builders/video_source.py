@@ -1,6 +1,7 @@
 """Frames of videos as a source, decoded by FFmpeg through PyAV."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import av
 
 # FFmpeg's names of pixel formats without colour start with these.
-_GRAY_FORMATS = ("gray", "mono", "ya8", "ya16")
+GRAY_FORMATS = ("gray", "mono", "ya8", "ya16")
 
 # A file is read, and whatever it names (a playlist can name anything) only if it is a file too.
 _OPEN_OPTIONS = {"protocol_whitelist": "file"}
@@ -93,13 +94,13 @@ class VideoSource:
         frames: list[_Frame] = []
         in_colour = False
         try:
-            for number, frame in enumerate(_decode(path)):
+            for number, frame in enumerate(decoded_frames(path)):
                 if number % every_nth == 0:
                     image = self._pixels(frame)
                     self._cache.offer((video, number), image)
                     size = (image.shape[0], image.shape[1])
                     frames.append(_Frame(video, number, frame.pts, size))
-                    in_colour |= not frame.format.name.startswith(_GRAY_FORMATS)
+                    in_colour |= not frame.format.name.startswith(GRAY_FORMATS)
             if not frames:
                 raise BrokenImage(path, "has no frames")
         except BrokenImage:
@@ -109,10 +110,7 @@ class VideoSource:
         return frames, in_colour
 
     def _pixels(self, frame: "av.VideoFrame") -> np.ndarray:
-        """uint8 (H, W, C), turned the way the video says it is to be shown."""
-        pixels = frame.to_ndarray(format="rgb24")
-        pixels = np.rot90(pixels, round(frame.rotation / 90) % 4)
-        return np.ascontiguousarray(convert_channels(np.ascontiguousarray(pixels), self._channels))
+        return np.ascontiguousarray(convert_channels(shown_pixels(frame), self._channels))
 
     @property
     def channels(self) -> int:
@@ -134,13 +132,13 @@ class VideoSource:
     def _decode_one(self, wanted: _Frame) -> np.ndarray:
         path = self._folder / self._names[wanted.video]
         if wanted.timestamp is not None:
-            for frame in _decode(path, seek_to=wanted.timestamp):
+            for frame in decoded_frames(path, seek_to=wanted.timestamp):
                 if frame.pts == wanted.timestamp:
                     return self._pixels(frame)
                 if frame.pts is None or frame.pts > wanted.timestamp:
                     break
         # Containers that cannot seek land behind the frame: count from the start instead.
-        for number, frame in enumerate(_decode(path)):
+        for number, frame in enumerate(decoded_frames(path)):
             if number == wanted.number:
                 return self._pixels(frame)
         raise BrokenImage(path, f"frame {wanted.number} is gone: the file has changed")
@@ -157,8 +155,29 @@ class VideoSource:
         return self._names[self._frames[index].video]
 
 
-def _decode(path: Path, seek_to: int | None = None) -> Iterator["av.VideoFrame"]:
+def shown_pixels(frame: "av.VideoFrame") -> np.ndarray:
+    """uint8 (H, W, 3), turned the way the video says it is to be shown."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+
+def decoded_frames(path: Path, seek_to: int | None = None) -> Iterator["av.VideoFrame"]:
     """Frames in the order of display, from the key frame before `seek_to` on.
+
+    Raises:
+        UserError: PyAV is not installed.
+        BrokenImage: the file is not a video, or is damaged.
+    """
+    with open_video(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        if seek_to is not None:
+            container.seek(seek_to, stream=stream)
+        yield from container.decode(stream)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple["av.container.InputContainer", "av.VideoStream"]]:
+    """A file and its first stream of pictures.
 
     Raises:
         UserError: PyAV is not installed.
@@ -174,10 +193,6 @@ def _decode(path: Path, seek_to: int | None = None) -> Iterator["av.VideoFrame"]
         with av.open(str(path), options=_OPEN_OPTIONS) as container:
             if not container.streams.video:
                 raise BrokenImage(path, "has no pictures")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if seek_to is not None:
-                container.seek(seek_to, stream=stream)
-            yield from container.decode(stream)
+            yield container, container.streams.video[0]
     except av.FFmpegError as error:
         raise BrokenImage(path, f"damaged: {error.strerror}") from error

@@ -107,6 +107,14 @@ class Bundle:
         return Geometry(entry.channels, (first[0], first[1]), (step[0], step[1]), grids)
 
     @property
+    def predicts(self) -> bool:
+        """Whether the model codes a frame of a clip given the one before: its spec says so."""
+        part: Any = self.manifest.spec
+        for key in ("model", "layers", "generator", "prediction"):
+            part = part.get(key) if isinstance(part, dict) else None
+        return part is not None
+
+    @property
     def qualities(self) -> int:
         """How many qualities there are."""
         return len(self.manifest.coder.qualities)

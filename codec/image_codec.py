@@ -15,10 +15,9 @@ from codec.bundle import Bundle
 from codec.checksum import check_latents, latents_crc32
 from codec.container import NicFile
 from codec.errors import NicBundleError, NicFieldError
-from codec.geometry import Pixels
 from codec.header import DIGEST_BYTES, Header, Mode
 from codec.latent_coders import Decoded, Float32
-from codec.picture import Picture, PictureError, Transforms, as_mode
+from codec.picture import Picture, PictureError, Transforms, as_mode, for_model
 from codec.seams import fade_in
 from codec.tiling import Tiling
 from codec.work_limits import (
@@ -150,7 +149,7 @@ class ImageCodec:
         """
         channels = self.bundle.geometry.channels
         picture = Picture(np.zeros((height, width, channels), np.uint8))
-        _check_shapes(latents, self.bundle.geometry.plan(height, width).shapes)
+        check_shapes(latents, self.bundle.geometry.plan(height, width).shapes)
         quality = self.bundle.manifest.coder.default_quality
         return self._file(picture, self._header(picture, 0), [latents], quality, None)
 
@@ -171,12 +170,12 @@ class ImageCodec:
 
     def _analysed(self, picture: Picture, header: Header) -> list[Mapping[str, Float32]]:
         """The latents of each tile."""
-        pixels = self._for_model(picture.pixels)
+        pixels = for_model(picture.pixels, self.bundle.geometry.channels)
         found = []
         for left, top, right, bottom in boxes_of(header):
             plan = self.bundle.geometry.plan(bottom - top, right - left)
             latents = self.transforms.analyse(plan.blocks(pixels[top:bottom, left:right]))
-            _check_shapes(latents, plan.shapes)
+            check_shapes(latents, plan.shapes)
             found.append(latents)
         return found
 
@@ -237,7 +236,7 @@ class ImageCodec:
             plan = geometry.plan(bottom - top, right - left)
             blocks = self.transforms.synthesise(decoded.y_hat)
             wanted = (plan.rows * plan.columns, *plan.block, channels)
-            _check_shapes({"pixels": blocks}, {"pixels": wanted})
+            check_shapes({"pixels": blocks}, {"pixels": wanted})
             fade_in(pixels, plan.picture(blocks), box, header.tiling)
         return Picture(
             as_mode(pixels, header.mode), alpha, file.icc_profile, file.exif, header.orientation
@@ -280,17 +279,17 @@ class ImageCodec:
         if alpha is not None and alpha.shape != pixels.shape[:2]:
             raise PictureError(f"alpha of {alpha.shape} for pixels of {pixels.shape[:2]}")
 
-    def _for_model(self, pixels: Pixels) -> Pixels:
-        """Gray pictures as a model for colour takes them."""
-        same = pixels.shape[2] == self.bundle.geometry.channels
-        return pixels if same else np.repeat(pixels, 3, axis=2)
-
 
 def _coded_alpha(picture: Picture) -> bytes | None:
     return None if picture.alpha is None else encode_alpha(picture.alpha)
 
 
-def _check_shapes(latents: Mapping[str, NDArray[Any]], shapes: Mapping[str, Any]) -> None:
+def check_shapes(latents: Mapping[str, NDArray[Any]], shapes: Mapping[str, Any]) -> None:
+    """Compares what networks made with what the bundle says of it.
+
+    Raises:
+        NicBundleError: a shape differs.
+    """
     for name, shape in shapes.items():
         if latents[name].shape != tuple(shape):
             raise NicBundleError(

@@ -69,11 +69,17 @@ class LatentCoder(Protocol):
             LatentsError: a number is not finite.
         """
 
+    def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
+        """What `decode` will find of latents, without coding them; as in `encode`."""
+
+    def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
+        """Codes the arrays of `quantized`, of one tile or of several along the axis of blocks."""
+
     def decode(self, stream: bytes, shapes: Shapes, quality: int) -> Decoded:
-        """Reads what `encode` wrote.
+        """Reads what `encode` or `write` wrote.
 
         Raises:
-            NicStreamError: the bytes are not what `encode` writes.
+            NicStreamError: the bytes are not what they write.
         """
 
 
@@ -118,9 +124,18 @@ class FactorizedCoder:
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """See `LatentCoder`."""
+        arrays = self.quantized(latents, quality).arrays
+        return Coded(self.write(arrays, quality), arrays)
+
+    def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
+        """See `LatentCoder`."""
         symbols = whole_numbers(latents["y"])
-        index = channel_index(symbols.shape, len(self._coder.tables))
-        return Coded(self._coder.encode(symbols, index), (symbols,))
+        return Decoded((symbols,), symbols.astype(np.float32))
+
+    def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
+        """See `LatentCoder`."""
+        (symbols,) = arrays
+        return self._coder.encode(symbols, channel_index(symbols.shape, len(self._coder.tables)))
 
     def decode(self, stream: bytes, shapes: Shapes, quality: int) -> Decoded:
         """See `LatentCoder`."""
@@ -151,11 +166,20 @@ class QuantizedCoder:
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """See `LatentCoder`."""
+        arrays = self.quantized(latents, quality).arrays
+        return Coded(self.write(arrays, quality), arrays)
+
+    def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
+        """See `LatentCoder`."""
         if not np.isfinite(latents["y"]).all():
             raise LatentsError("the encoder's latents are not all finite numbers")
         symbols = self._quantizer.symbols(latents["y"])
-        index = channel_index(symbols.shape, len(self._coder.tables))
-        return Coded(self._coder.encode(symbols, index), (symbols,))
+        return Decoded((symbols,), self._quantizer.values(symbols))
+
+    def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
+        """See `LatentCoder`."""
+        (symbols,) = arrays
+        return self._coder.encode(symbols, channel_index(symbols.shape, len(self._coder.tables)))
 
     def decode(self, stream: bytes, shapes: Shapes, quality: int) -> Decoded:
         """See `LatentCoder`."""
@@ -173,10 +197,20 @@ class StoredCoder:
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """See `LatentCoder`."""
+        arrays = self.quantized(latents, quality).arrays
+        return Coded(self.write(arrays, quality), arrays)
+
+    def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
+        """See `LatentCoder`."""
         y = np.ascontiguousarray(latents["y"], np.float32)
         if not np.isfinite(y).all():
             raise LatentsError("the encoder's latents are not all finite numbers")
-        return Coded(y.astype("<f4").tobytes(), (y,))
+        return Decoded((y,), y)
+
+    def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
+        """See `LatentCoder`."""
+        (y,) = arrays
+        return y.astype("<f4").tobytes()
 
     def decode(self, stream: bytes, shapes: Shapes, quality: int) -> Decoded:
         """See `LatentCoder`."""
@@ -268,14 +302,39 @@ class HyperpriorCoder:
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """See `LatentCoder`."""
+        z, y, _, index = self._symbols(latents, quality)
+        return Coded(self._stream(z, y, index), (z, y))
+
+    def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
+        """See `LatentCoder`."""
+        z, y, mean, _ = self._symbols(latents, quality)
+        return Decoded((z, y), self._values(y, mean, quality))
+
+    def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
+        """See `LatentCoder`."""
+        z, y = arrays
+        return self._stream(z, y, self.parameters(z, quality)[1])
+
+    def _symbols(
+        self, latents: Mapping[str, Float32], quality: int
+    ) -> tuple[Int32, Int32, Float32 | None, Int32]:
+        """Hyper-latents, symbols, means, and the index of each symbol's table."""
         z = whole_numbers(latents["z"])
         mean, index = self.parameters(z, quality)
         residual = latents["y"] if mean is None else latents["y"] - mean
         y = whole_numbers(residual * np.float32(self._qualities[quality].gain))
+        return z, y, mean, index
+
+    def _values(self, y: Int32, mean: Float32 | None, quality: int) -> Float32:
+        """The latents that symbols stand for."""
+        y_hat = y.astype(np.float32) * np.float32(1.0 / self._qualities[quality].gain)
+        return y_hat if mean is None else y_hat + mean
+
+    def _stream(self, z: Int32, y: Int32, index: Int32) -> bytes:
         writer = StreamWriter()
         writer.write(self._hyper_coder, z, channel_index(z.shape, len(self._hyper_coder.tables)))
         writer.write(self._coder, y, index)
-        return Coded(writer.finish(), (z, y))
+        return writer.finish()
 
     def decode(self, stream: bytes, shapes: Shapes, quality: int) -> Decoded:
         """See `LatentCoder`."""
@@ -287,5 +346,4 @@ class HyperpriorCoder:
             raise NicBundleError(f"tables for latents of {index.shape}, expected {shapes['y']}")
         y = reader.read(self._coder, index)
         reader.finish()
-        y_hat = y.astype(np.float32) * np.float32(1.0 / self._qualities[quality].gain)
-        return Decoded((z, y), y_hat if mean is None else y_hat + mean)
+        return Decoded((z, y), self._values(y, mean, quality))

@@ -20,11 +20,14 @@ class PictureError(ValueError):
 class Transforms(Protocol):
     """The networks on either side of the coder."""
 
-    def analyse(self, pixels: Pixels) -> Mapping[str, Float32]:
-        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`."""
+    def analyse(self, pixels: Pixels, reference: Pixels | None = None) -> Mapping[str, Float32]:
+        """uint8 (blocks, H, W, C) -> latents `y` and, of a hyperprior, hyper-latents `z`.
 
-    def synthesise(self, y_hat: Float32) -> Pixels:
-        """Latents (blocks, ...) -> uint8 (blocks, H, W, C)."""
+        `reference` is the previous decoded frame, for models that predict; None for key frames.
+        """
+
+    def synthesise(self, y_hat: Float32, reference: Pixels | None = None) -> Pixels:
+        """Latents (blocks, ...) -> uint8 (blocks, H, W, C); `reference` as in `analyse`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Picture:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     orientation: int = 1
+
+
+def for_model(pixels: Pixels, channels: int) -> Pixels:
+    """Gray pictures as a model for colour takes them; others as they are."""
+    return pixels if pixels.shape[2] == channels else np.repeat(pixels, 3, axis=2)
 
 
 def as_mode(pixels: Pixels, mode: Mode) -> Pixels:
