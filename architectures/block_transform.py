@@ -44,13 +44,17 @@ def cosine_basis(
 class _BlockLayer(keras.layers.Layer):
     """What both directions share."""
 
+    kernel: Any
+
     def __init__(
         self,
         block_size: int,
         channel_weights: Sequence[float] | None,
+        use_bias: bool | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.use_bias = use_bias
         if channel_weights is not None and not all(weight > 0 for weight in channel_weights):
             raise ValueError(f"channel_weights must be positive, found {list(channel_weights)}")
         self.block_size = int(block_size)
@@ -69,7 +73,20 @@ class _BlockLayer(keras.layers.Layer):
             **super().get_config(),
             "block_size": self.block_size,
             "channel_weights": self.channel_weights,
+            "use_bias": self.use_bias,
         }
+
+    def _make_bias(self, size: int) -> None:
+        wanted = self.use_bias is None or self.use_bias
+        self.bias = (
+            self.add_weight(shape=(size,), initializer="zeros", name="bias") if wanted else None
+        )
+
+    def _mixed(self, values: Any) -> Any:
+        """(N, inputs) times the kernel, and the bias."""
+        # Rank 2: TensorFlow's CPU build corrupts memory in a rank-4 matmul that broadcasts.
+        result = ops.matmul(values, self.kernel)
+        return result if self.bias is None else result + self.bias
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -85,6 +102,7 @@ class BlockTransform(_BlockLayer):
         block_size: side b of a block in pixels; height and width must be multiples of it.
         channel_weights: importance of each channel when the coefficients are chosen, such as
             [1, 0.4, 0.4] for YCbCr; null: all the same.
+        use_bias: whether a learned number is added to each coefficient; null: it is.
     """
 
     def __init__(
@@ -92,9 +110,10 @@ class BlockTransform(_BlockLayer):
         filters: Annotated[int, Ge(1)],
         block_size: Annotated[int, Ge(2)] = 8,
         channel_weights: list[float] | None = None,
+        use_bias: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(block_size, channel_weights, **kwargs)
+        super().__init__(block_size, channel_weights, use_bias, **kwargs)
         self.filters = int(filters)
         self._fold = SpaceToDepth(self.block_size, dtype=self.dtype_policy)
 
@@ -109,14 +128,13 @@ class BlockTransform(_BlockLayer):
             initializer=lambda shape, dtype: ops.convert_to_tensor(basis, dtype),
             name="kernel",
         )
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self._make_bias(self.filters)
         self.built = True
 
     def call(self, x: Any) -> Any:
         x = self._fold(x)
         batch, height, width, values = ops.shape(x)
-        # Rank 2: TensorFlow's CPU build corrupts memory in a rank-4 matmul that broadcasts.
-        flat = ops.matmul(ops.reshape(x, (-1, values)), self.kernel) + self.bias
+        flat = self._mixed(ops.reshape(x, (-1, values)))
         return ops.reshape(flat, (batch, height, width, self.filters))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -136,6 +154,7 @@ class InverseBlockTransform(_BlockLayer):
         channels: C of the image.
         block_size: side b of a block in pixels.
         channel_weights: as in the BlockTransform.
+        use_bias: whether a learned number is added to each pixel of a block; null: it is.
     """
 
     def __init__(
@@ -143,9 +162,10 @@ class InverseBlockTransform(_BlockLayer):
         channels: Annotated[int, Ge(1)] = 3,
         block_size: Annotated[int, Ge(2)] = 8,
         channel_weights: list[float] | None = None,
+        use_bias: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(block_size, channel_weights, **kwargs)
+        super().__init__(block_size, channel_weights, use_bias, **kwargs)
         self.channels = int(channels)
         self._unfold = DepthToSpace(self.block_size, dtype=self.dtype_policy)
 
@@ -159,12 +179,12 @@ class InverseBlockTransform(_BlockLayer):
             initializer=lambda shape, dtype: ops.convert_to_tensor(basis, dtype),
             name="kernel",
         )
-        self.bias = self.add_weight(shape=(basis.shape[1],), initializer="zeros", name="bias")
+        self._make_bias(basis.shape[1])
         self.built = True
 
     def call(self, x: Any) -> Any:
         batch, height, width, filters = ops.shape(x)
-        flat = ops.matmul(ops.reshape(x, (-1, filters)), self.kernel) + self.bias
+        flat = self._mixed(ops.reshape(x, (-1, filters)))
         values = self.block_size**2 * self.channels
         return self._unfold(ops.reshape(flat, (batch, height, width, values)))
 

@@ -11,9 +11,6 @@ from constants.defaults import PIXEL_MAX
 MIDDLE_GREY = 128.0 / PIXEL_MAX
 """Pixels in [0, 1] that a key frame is predicted from: one model codes key frames and others."""
 
-OPEN_GATE = 4.0
-"""Added to the logits of the gate, so that a new model keeps 98 % of the previous frame."""
-
 
 class Prediction(keras.layers.Layer):
     """How a frame is coded given the previous decoded one, its reference.
@@ -49,12 +46,14 @@ class PreviousFrame(Prediction):
     With frame x, reference p and what the decoder gives:
 
     - `residual`: the encoder sees `x - p`, the decoder gives r, and the frame is `p + r`.
-    - `gated`: the encoder sees `x - p` and p; the decoder gives logits g and r, each of C channels,
-      and the frame is `sigmoid(g + 4) * p + r`: where the reference is of no use, it can be faded
+    - `gated`: the encoder sees `x - p` and p; the decoder gives g and r, each of C channels, and
+      the frame is `min(1, 2 sigmoid(g)) * p + r`: where the reference is of no use, it can be faded
       out.
 
-    No network behind the latents sees the reference, so that rounding on another machine may shift
-    a pixel but never grows from frame to frame.
+    A decoder whose layers have no bias, behind latents without means (`ScaleHyperprior`,
+    `FactorizedPrior`), leaves the reference as it is where all latents are 0: what does not move
+    costs next to nothing and does not drift. The decoder's layers never see the reference, so that
+    rounding on another machine may shift a pixel but is not amplified from frame to frame.
 
     Args:
         mode: how the reference is used.
@@ -84,8 +83,8 @@ class PreviousFrame(Prediction):
     def after_decoder(self, output: Any, reference: Any) -> Any:
         if self.mode == "residual":
             return reference + output
-        logits, rest = ops.split(output, 2, axis=-1)
-        return ops.sigmoid(logits + OPEN_GATE) * reference + rest
+        closing, rest = ops.split(output, 2, axis=-1)
+        return ops.minimum(2.0 * ops.sigmoid(closing), 1.0) * reference + rest
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mode": self.mode}

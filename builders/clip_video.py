@@ -88,7 +88,8 @@ def write_lossless(path: Path, frames: Iterable[np.ndarray], rate: Fraction) -> 
         import av
     except ImportError as error:
         raise UserError(
-            f"{path}: videos are written with PyAV, which is not installed: pip install av"
+            f"{path}: videos are written with PyAV, which is not installed: "
+            "pip install -r requirements-video.txt"
         ) from error
     written = 0
 
@@ -102,7 +103,7 @@ def write_lossless(path: Path, frames: Iterable[np.ndarray], rate: Fraction) -> 
                 if stream is None:
                     stream = container.add_stream("ffv1", rate=rate)
                     stream.height, stream.width = height, width
-                    stream.pix_fmt = "gray" if gray else "gbrp"
+                    stream.pix_fmt = "gray" if gray else "bgr0"
                     stream.time_base = 1 / rate
                 array = np.ascontiguousarray(pixels[..., 0] if gray else pixels)
                 frame = av.VideoFrame.from_ndarray(array, format="gray" if gray else "rgb24")

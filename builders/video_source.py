@@ -187,7 +187,8 @@ def open_video(path: Path) -> Iterator[tuple["av.container.InputContainer", "av.
         import av
     except ImportError as error:
         raise UserError(
-            f"{path}: videos are read with PyAV, which is not installed: pip install av"
+            f"{path}: videos are read with PyAV, which is not installed: "
+            "pip install -r requirements-video.txt"
         ) from error
     try:
         with av.open(str(path), options=_OPEN_OPTIONS) as container:
