@@ -17,7 +17,8 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ import numpy as np
 from codec.alpha import decode_alpha, encode_alpha
 from codec.bundle import Bundle
 from codec.checksum import check_latents, latents_crc32
+from codec.clip_container import ClipFile, Group, read_clip_info
+from codec.clip_header import ClipHeader
 from codec.coder import SymbolCoder
 from codec.container import NicFile, read_info
 from codec.distributions import gaussian_tables
@@ -89,6 +92,9 @@ class Fuzzer:
             NicFile(tiled, tuple(bytes([i] * i) for i in range(tiled.tiles))).to_bytes(),
             NicFile(Header(DIGEST, 900, 700, Mode.RGB, 0), (b"x",)).to_bytes(),  # padded
         ]
+        clip = ClipHeader(DIGEST, 9, 700, Mode.RGB, Fraction(30000, 1001), 50, 20, quality=3)
+        groups = (Group(self._stream, crc), Group(b"", 0), Group(b"x", 1))
+        clips = [ClipFile(replace(clip, width=width), groups).to_bytes() for width in (9, 3000)]
         self._targets: dict[str, Callable[[], Case]] = {
             "file": lambda: (self._mutated(self._random.choice(self._files)), _read_file),
             "resealed": lambda: (self._resealed(), _read_file),
@@ -96,6 +102,8 @@ class Fuzzer:
             "stream": lambda: (self._mutated(self._stream), self._read_stream),
             "tables": lambda: (self._mutated(TABLES.to_bytes()), _read_tables),
             "alpha": lambda: (self._mutated(alpha), _read_alpha),
+            "clip": lambda: (self._mutated(self._random.choice(clips)), _read_clip),
+            "resealed_clip": lambda: (self._resealed(clips), _read_clip),
             "noise": lambda: (self._noise(), _read_anything),
         }
         if bundle is not None:
@@ -162,7 +170,8 @@ class Fuzzer:
 
     def _noise(self) -> bytes:
         rng = self._random
-        start = rng.choice((b"", b"\x89NIC\x01" + DIGEST, b"NTAB\x01", bytes([rng.randrange(4)])))
+        begins = (b"", b"\x89NIC\x01" + DIGEST, b"\x89NIV\x01" + DIGEST, b"NTAB\x01")
+        start = rng.choice((*begins, bytes([rng.randrange(4)])))
         return start + rng.randbytes(rng.randrange(64))
 
     def _read_stream(self, data: bytes) -> None:
@@ -197,6 +206,13 @@ def _read_file(data: bytes) -> None:
     _same(file.to_bytes(), data)
 
 
+def _read_clip(data: bytes) -> None:
+    file = ClipFile.from_bytes(data)
+    if read_clip_info(data).file_bytes != len(data):
+        raise FuzzError("the announced size is wrong")
+    _same(file.to_bytes(), data)
+
+
 def _read_tables(data: bytes) -> None:
     _same(TableSet.from_bytes(data).to_bytes(), data)
 
@@ -208,7 +224,7 @@ def _read_alpha(data: bytes) -> None:
 
 
 def _read_anything(data: bytes) -> None:
-    for read in (_read_file, _read_tables, _read_alpha):
+    for read in (_read_file, _read_clip, _read_tables, _read_alpha):
         try:
             read(data)
         except NicError:

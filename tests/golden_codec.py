@@ -4,6 +4,7 @@ They were made once and must decode to the same symbols for ever: if a test of t
 has changed, which takes a new version and not new golden files.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from codec.picture import Picture
 FOLDER = Path(__file__).resolve().parent / "golden" / "codec"
 BUNDLE = FOLDER / "bundle"
 DIGESTS = FOLDER / "digests.json"
+CLIP = FOLDER / "clip.nicv"
+CLIP_DIGESTS = FOLDER / "clip_digests.json"
 EDGES = 4
 
 CONV: dict[str, Any] = {"padding": "same", "activation": "leaky_relu"}
@@ -127,8 +130,40 @@ def make_files() -> None:
     DIGESTS.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
+def make_clip() -> None:
+    """Writes a clip of five frames in three groups, and what its groups decode to."""
+    from fractions import Fraction
+
+    from builders.codec_transforms import bundle_transforms
+    from codec.clip_codec import ClipReader, write_clip
+
+    bundle = Bundle.read(BUNDLE)
+    codec = ImageCodec(bundle, lambda: bundle_transforms(bundle))
+    writer = write_clip(codec, (40, 56, 3), Fraction(30000, 1001), quality=120, interval=2)
+    for time in range(5):
+        writer.add(np.ascontiguousarray(photo(40, 80)[:, 3 * time : 3 * time + 56]))
+    CLIP.write_bytes(writer.finish())
+    digests = clip_digests(ClipReader(codec, CLIP.read_bytes()))
+    CLIP_DIGESTS.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+
+
+def clip_digests(reader: Any) -> list[str]:
+    """SHA-256 of the symbols and latents of each group."""
+    found = []
+    for group in range(reader.header.groups):
+        decoded = reader.latents(group)
+        digest = hashlib.sha256()
+        for array in decoded.arrays:
+            digest.update(np.ascontiguousarray(array).astype("<i4").tobytes())
+        digest.update(decoded.y_hat.astype("<f4").tobytes())
+        found.append(digest.hexdigest())
+    return found
+
+
 if __name__ == "__main__":
     if not BUNDLE.exists():
         make_bundle()
     if not DIGESTS.exists():
         make_files()
+    if not CLIP.exists():
+        make_clip()

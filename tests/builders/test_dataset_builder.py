@@ -275,7 +275,7 @@ def test_heavy_libraries_are_imported_only_when_used() -> None:
 def test_videos_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "a.mp4").write_bytes(b"x")
-    with pytest.raises(UserError, match="pip install -r requirements-video.txt"):
+    with pytest.raises(UserError, match=r"pip install -r requirements-video\.txt"):
         build(tmp_path / "a.mp4")
 
 

@@ -15,6 +15,7 @@ def test_a_few_thousand_cases():
     assert report.slowest_s < 2
     accepted = {name.split()[0] for name in report.outcomes if name.endswith("accepted")}
     kinds = {"file", "resealed", "whole", "stream", "tables", "alpha", "noise", "picture"}
+    kinds |= {"clip", "resealed_clip"}
     assert accepted == kinds
     # Behind the checksum, damage shows in the stream, the model's digest, or the latents' checksum.
     refused = {name.split()[1] for name in report.outcomes if name.startswith("picture")}

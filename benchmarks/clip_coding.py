@@ -1,0 +1,294 @@
+"""Clips: prediction in time against frames on their own, the source videos, and video codecs.
+
+    python -m benchmarks.clip_coding --models BUNDLE... --clips DIR_OR_FILES... --output DIR
+
+Every clip is decoded once; its frames are what all codecs are given and compared with. The source
+file has these frames already: its bytes stand in the table, and it has no error by definition.
+Bundles write `.nicv` files. H.264 and H.265 (x264 and x265 in PyAV's wheel, `medium`, 4:2:0, a key
+frame every 120 frames, in MP4) are measured here and now on the same frames, as are JPEG and WebP,
+frame by frame. Writes DIR/clips.json and DIR/clips.md.
+"""
+
+import argparse
+import io
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builders.cli import choose_backend, positive
+from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
+from constants.data import VIDEO_SUFFIXES
+
+Pixels = NDArray[np.uint8]
+CRFS = (18, 23, 28, 33)
+FRAME_QUALITIES = {"jpeg-420": (25, 50, 75), "webp-m4": (25, 50, 75)}
+KEY_FRAMES = 120
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec on one clip.
+
+    Attributes:
+        codec: what coded it, with its setting.
+        clip: name of the source.
+        frames: how many.
+        pixels: of one frame.
+        bytes: of the whole file, or of all files of the frames.
+        psnr_rgb_db: mean over frames; None for the source.
+        ssim: mean over frames; None for the source.
+        encode_fps: frames per second, or None.
+        decode_fps: likewise.
+    """
+
+    codec: str
+    clip: str
+    frames: int
+    pixels: int
+    bytes: int
+    psnr_rgb_db: float | None = None
+    ssim: float | None = None
+    encode_fps: float | None = None
+    decode_fps: float | None = None
+
+
+Coder = tuple[Callable[[list[Pixels], Fraction], bytes], Callable[[bytes], list[Pixels]]]
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", nargs="+", required=True, metavar="BUNDLE")
+    parser.add_argument("--clips", nargs="+", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--quality", type=float, nargs="*", default=[], help="of bundles, 1 to 100")
+    parser.add_argument("--frames", type=positive, help="of each clip, the first so many (all)")
+    parser.add_argument("--keyframe_interval", type=positive, default=KEY_FRAMES)
+    flags = parser.parse_args()
+    choose_backend()
+    from builders.clip_video import clip_facts, clip_frames
+
+    coders = dict(all_coders(flags))
+    rows: list[Row] = []
+    for path in sources(flags.clips):
+        frames = list(islice(clip_frames(path), flags.frames))
+        facts = clip_facts(path)
+        pixels = frames[0][..., 0].size
+        if flags.frames is None:  # of a part of a clip, the file says nothing
+            rows.append(Row("source", path.name, len(frames), pixels, path.stat().st_size))
+        for name, coder in coders.items():
+            rows.append(measured(name, path.name, coder, frames, facts.rate))
+            print(one_line(rows[-1]), flush=True)
+    flags.output.mkdir(parents=True, exist_ok=True)
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    content = {"command": sys.argv, **machine, "rows": [asdict(row) for row in rows]}
+    (flags.output / "clips.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    text = markdown(rows)
+    (flags.output / "clips.md").write_text(text, "utf-8")
+    print(f"\n{text}")
+    return 0
+
+
+def sources(given: Sequence[Path]) -> list[Path]:
+    """All videos in files and folders."""
+    found: list[Path] = []
+    for path in given:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
+    if not found:
+        raise SystemExit("--clips: no videos there")
+    return found
+
+
+def all_coders(flags: argparse.Namespace) -> Iterator[tuple[str, Coder]]:
+    """Name with setting -> encode and decode."""
+    for given in flags.models:
+        path = find_bundle(given)
+        name = read_bundle(path).manifest.name
+        for quality in flags.quality or [None]:
+            label = name if quality is None else f"{name} q{quality:g}"
+            yield label, bundle_coder(path, quality, flags.keyframe_interval)
+    import av
+
+    for codec in ("libx264", "libx265"):
+        if codec in av.codecs_available:
+            for crf in CRFS:
+                yield f"{codec} crf{crf}", video_coder(codec, crf, flags.keyframe_interval)
+    from evaluation.classical_codecs import classical_codecs
+
+    for each in (*classical_codecs("jpeg", 1), *classical_codecs("webp", 1)):
+        for setting in FRAME_QUALITIES.get(each.name, ()):
+            yield f"{each.name} q{setting}, frame by frame", frame_coder(each, setting)
+
+
+def bundle_coder(path: Path, quality: float | None, interval: int) -> Coder:
+    """A bundle of ours."""
+    from builders.codec_transforms import bundle_transforms
+    from codec.clip_codec import ClipReader, write_clip
+
+    bundle = read_bundle(path)
+    codec = open_codec(bundle, lambda: bundle_transforms(bundle))
+    index = None if quality is None else quality_index(quality, bundle.qualities)
+
+    def encode(frames: list[Pixels], rate: Fraction) -> bytes:
+        height, width, channels = frames[0].shape
+        writer = write_clip(codec, (height, width, channels), rate, index, interval)
+        for frame in frames:
+            writer.add(frame)
+        return writer.finish()
+
+    return encode, lambda data: list(ClipReader(codec, data))
+
+
+def video_coder(name: str, crf: int, interval: int) -> Coder:
+    """An encoder of FFmpeg's, as most people call it."""
+    import av
+
+    def encode(frames: list[Pixels], rate: Fraction) -> bytes:
+        file = io.BytesIO()
+        options = {"crf": str(crf), "preset": "medium"}
+        if name == "libx265":
+            options["x265-params"] = "log-level=none"
+        with av.open(file, "w", format="mp4") as container:
+            stream = container.add_stream(name, rate=rate, options=options)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.gop_size = interval
+            for pixels in frames:
+                for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                    container.mux(packet)
+            for packet in stream.encode(None):
+                container.mux(packet)
+        return file.getvalue()
+
+    def decode(data: bytes) -> list[Pixels]:
+        with av.open(io.BytesIO(data)) as container:
+            return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+    return encode, decode
+
+
+def frame_coder(codec: "object", setting: float) -> Coder:
+    """A codec of pictures, each frame a file; the files one after another, with their sizes."""
+    from evaluation.codecs import Codec
+
+    def encode(frames: list[Pixels], rate: Fraction) -> bytes:
+        return b"".join(_sized(pictures.encode(frame, setting)) for frame in frames)
+
+    def decode(data: bytes) -> list[Pixels]:
+        found = []
+        while data:
+            size = int.from_bytes(data[:_SIZE_BYTES], "little")
+            found.append(pictures.decode(data[_SIZE_BYTES : _SIZE_BYTES + size]))
+            data = data[_SIZE_BYTES + size :]
+        return found
+
+    pictures: Codec = codec  # type: ignore[assignment]
+    return encode, decode
+
+
+_SIZE_BYTES = 4
+
+
+def _sized(data: bytes) -> bytes:
+    return len(data).to_bytes(_SIZE_BYTES, "little") + data
+
+
+def measured(name: str, clip: str, coder: Coder, frames: list[Pixels], rate: Fraction) -> Row:
+    """Codes a clip and compares what comes back; the first frames warm up what is made once."""
+    encode, decode = coder
+    decode(encode(frames[:2], rate))
+    start = time.perf_counter()
+    data = encode(frames, rate)
+    middle = time.perf_counter()
+    back = decode(data)
+    end = time.perf_counter()
+    if len(back) != len(frames):
+        raise SystemExit(f"{name}: {len(back)} frames came back of {len(frames)}")
+    size = len(data) - _SIZE_BYTES * len(frames) * ("frame by frame" in name)
+    psnr, ssim = quality_of(frames, back)
+    fps = len(frames) / (middle - start), len(frames) / (end - middle)
+    return Row(name, clip, len(frames), frames[0][..., 0].size, size, psnr, ssim, *fps)
+
+
+def quality_of(frames: list[Pixels], back: list[Pixels]) -> tuple[float, float]:
+    """PSNR in dB and SSIM, means over frames."""
+    from architectures import image_quality
+
+    values: dict[str, list[float]] = {"psnr": [], "ssim": []}
+    window = image_quality.largest_window(*frames[0].shape[:2])
+    for start in range(0, len(frames), BATCH):
+        x, x_hat = (
+            np.stack(each[start : start + BATCH]).astype(np.float32) / 255
+            for each in (frames, back)
+        )
+        values["psnr"] += np.asarray(image_quality.psnr_db(x, x_hat)).tolist()
+        values["ssim"] += np.asarray(image_quality.ssim(x, x_hat, filter_size=window)).tolist()
+    return float(np.mean(values["psnr"])), float(np.mean(values["ssim"]))
+
+
+def one_line(row: Row) -> str:
+    """A result, for who is waiting."""
+    return f"{row.clip}: {row.codec}: {row.bytes:,} bytes, {row.psnr_rgb_db:.2f} dB"
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """All clips together, then clip by clip."""
+    clips = list(dict.fromkeys(row.clip for row in rows))
+    parts = [f"## {len(clips)} clips together", "", *_table(_together(rows))]
+    for clip in clips if len(clips) > 1 else ():
+        parts += ["", f"## {clip}", "", *_table([row for row in rows if row.clip == clip])]
+    return "\n".join(parts) + "\n"
+
+
+def _together(rows: Sequence[Row]) -> list[Row]:
+    joined = []
+    for codec in dict.fromkeys(row.codec for row in rows):
+        part = [row for row in rows if row.codec == codec]
+        frames = sum(row.frames for row in part)
+
+        def mean(name: str, part: list[Row] = part, frames: int = frames) -> float | None:
+            if getattr(part[0], name) is None:
+                return None
+            return sum(getattr(row, name) * row.frames for row in part) / frames
+
+        def speed(name: str, part: list[Row] = part, frames: int = frames) -> float | None:
+            if getattr(part[0], name) is None:
+                return None
+            return frames / sum(row.frames / getattr(row, name) for row in part)
+
+        pixels = round(sum(row.pixels * row.frames for row in part) / frames)
+        total = sum(row.bytes for row in part)
+        figures = mean("psnr_rgb_db"), mean("ssim"), speed("encode_fps"), speed("decode_fps")
+        joined.append(Row(codec, "all", frames, pixels, total, *figures))
+    return joined
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| codec | bytes | kbit a frame | bits per pixel | PSNR RGB, dB | SSIM | encode, fps "
+        "| decode, fps |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rate = 8 * row.bytes / row.frames
+        cells = [row.codec, f"{row.bytes:,}", f"{rate / 1000:.2f}", f"{rate / row.pixels:.4f}"]
+        for value, digits in ((row.psnr_rgb_db, 2), (row.ssim, 4), (row.encode_fps, 1)):
+            cells.append("" if value is None else f"{value:.{digits}f}")
+        cells.append("" if row.decode_fps is None else f"{row.decode_fps:.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
