@@ -8,8 +8,9 @@ import pytest
 
 from builders.clip_export import check_clips, clip_bytes, sampled_latents
 from builders.clip_video import clip_facts, clip_frames, write_lossless
-from builders.codec_export import CodecChoices, export_codec, make_codec
+from builders.codec_export import CodecChoices, make_codec
 from builders.codec_transforms import KerasTransforms, bundle_transforms
+from builders.codec_writing import export_codec
 from builders.errors import RunError, UserError
 from builders.exporting import export
 from builders.image_reader import BrokenImage
@@ -21,7 +22,8 @@ from builders.training import train
 from builders.validating import ValidationOptions, validate
 from codec.bundle import Bundle
 from codec.clip_codec import ClipReader
-from codec.image_codec import ImageCodec, Picture
+from codec.image_codec import ImageCodec
+from codec.picture import Picture
 from tests.clip_models import SIZE, clip_spec, moving_clip, write_video
 from tests.codec_models import write_files
 

@@ -12,7 +12,8 @@ from codec.clip_codec import KEY_FRAME_INTERVAL, ClipReader, write_clip
 from codec.clip_container import ClipFile, Group, read_clip_info
 from codec.errors import NicBundleError, NicError, NicFieldError, NicLatentsError, NicModelError
 from codec.header import Mode
-from codec.image_codec import ImageCodec, PictureError
+from codec.image_codec import ImageCodec
+from codec.picture import PictureError
 from tests.codec import hand_made
 
 RATE = Fraction(25)

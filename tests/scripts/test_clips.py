@@ -4,15 +4,12 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import compress
 import decompress
-from builders import codec_transforms
-from builders.cli import run_command
 from builders.clip_video import clip_facts, clip_frames
 from codec.clip_container import read_clip_info
 from tests.clip_models import moving_clip, write_video
@@ -21,28 +18,9 @@ pytest.importorskip("av")
 
 
 @pytest.fixture
-def call(codecs, monkeypatch, capsys, workdir):
+def call(call_script):
     """Runs a command with a codec; returns exit status, standard output and standard error."""
-    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
-    make = codec_transforms.bundle_transforms
-
-    def remembered(bundle, precision="float32"):
-        for kind in ("plain", "mean_scale"):
-            if codecs[kind].bundle.digest == bundle.digest and precision == "float32":
-                return codecs[kind].codec.transforms
-        return make(bundle, precision)
-
-    monkeypatch.setattr(codec_transforms, "bundle_transforms", remembered)
-
-    def run(command, *arguments, model="plain"):
-        words = [*map(str, arguments), "--model", str(codecs[model].folder)]
-        monkeypatch.setattr(sys, "argv", [f"{command.__name__}.py", *words])
-        with pytest.raises(SystemExit) as stop:
-            run_command(command.main)
-        told = capsys.readouterr()
-        return stop.value.code, told.out, told.err
-
-    return run
+    return call_script
 
 
 def test_a_video_becomes_a_file_and_a_lossless_video(call) -> None:
