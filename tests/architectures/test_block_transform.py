@@ -98,3 +98,19 @@ def test_it_computes_in_its_own_precision() -> None:
     x_hat = InverseBlockTransform(1, 4, dtype="mixed_bfloat16")(y)
     assert keras.backend.standardize_dtype(x_hat.dtype) == "bfloat16"
     np.testing.assert_allclose(numpy(ops.cast(x_hat, "float32")), x, atol=0.1)
+
+
+@pytest.mark.parametrize("use_bias", [None, True, False])
+def test_without_bias_nothing_becomes_nothing(use_bias: bool | None) -> None:
+    forward = BlockTransform(12, block_size=4, use_bias=use_bias)
+    back = InverseBlockTransform(block_size=4, use_bias=use_bias)
+    nothing = np.zeros((1, 8, 8, 3), np.float32)
+    numpy(back(forward(nothing)))
+    for layer in (forward, back):
+        assert (layer.bias is None) == (use_bias is False)
+        assert len(layer.trainable_variables) == (1 if use_bias is False else 2)
+        again = type(layer).from_config(layer.get_config())
+        assert again.use_bias is use_bias
+        if layer.bias is not None:
+            layer.bias.assign(np.full(layer.bias.shape, 0.5, np.float32))
+    assert numpy(back(forward(nothing))).any() == (use_bias is not False)

@@ -10,6 +10,7 @@ from architectures.autoencoder import to_uint8
 from builders import codec_export, codec_writing
 from builders.codec_export import CodecChoices, make_codec, sample_images
 from builders.codec_tables import counted_tables, density_tables
+from builders.codec_transforms import bundle_transforms
 from builders.codec_writing import check_codec, export_codec
 from builders.errors import RunError, UserError
 from builders.spec import parse_spec
@@ -401,3 +402,22 @@ def test_the_table_set_of_a_bundle_is_that_of_its_scales(codecs):
     tiny = codecs["scale"]
     tables = TableSet.from_bytes(tiny.parts.files[TABLES])
     assert len(tables) == tiny.generator.entropy_model.scale_levels
+
+
+def test_a_bundle_keeps_the_size_that_its_networks_are_stated_at(tmp_path):
+    """Sides of 10, which 256 is no multiple of: without the crop no one could build the spec."""
+    tree = spec_tree(
+        (None, None, 3),
+        [conv(4, 5, 2), conv(4, 5, 5)],
+        [conv(4, 5, 5, transposed=True), conv(3, 5, 2, transposed=True)],
+        entropy_model={"FactorizedPrior": {}},
+    )
+    tree["dataset"] = {"crop": [40, 30]}
+    spec = parse_spec(tree, "tens.json")
+    generator = generator_of(spec)
+    parts = make_codec(generator, spec, [np.stack([photo(40, 30)])])
+    bundle = Bundle.read(write_files(tmp_path / "codec", parts.files))
+    assert bundle.manifest.spec["dataset"] == {"crop": [40, 30]}
+    codec = ImageCodec(bundle, lambda: bundle_transforms(bundle))
+    picture = photo(23, 57)
+    assert codec.decompress(codec.compress(Picture(picture))).pixels.shape == picture.shape
