@@ -43,7 +43,11 @@ def are_clips(inputs: Sequence[str], clips: Collection[str], images: Collection[
 
 def _is_clip(given: str, clips: Collection[str], images: Collection[str]) -> bool:
     path = Path(given)
-    if given != STREAM and path.is_dir():
+    try:
+        folder = given != STREAM and path.is_dir()
+    except OSError:  # a name that is too long: `plan_jobs` tells
+        folder = False
+    if folder:
         return not files_below(path, images) and bool(files_below(path, clips))
     return path.suffix.lower() in clips
 

@@ -30,6 +30,7 @@ class Section:
     validation_fraction: float = 0.25
     test_fraction: float = 0.25
     every_nth: int = 1
+    clip_frames: int = 1
     max_images: int | None = None
     cache_mebibytes: int = 16
     workers: int = 1

@@ -379,7 +379,7 @@ def test_info_of_files_that_are_not_in_order(call, save):
     Path("empty").mkdir()
     for words, message in (
         (["d.nic"], "d.nic: no such file or folder"),
-        (["empty"], "empty: no .nic files in it"),
+        (["empty"], "empty: no .nic or .nicv files in it"),
         (["x" * 5000], "File name too long"),
     ):
         status, _, err = call(*words, "--info", model=None)
