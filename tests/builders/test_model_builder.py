@@ -51,7 +51,9 @@ def problems(tree: Any, changes: dict[str, Any] | None = None) -> list[str]:
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_the_sample_models_run_and_keep_the_size(path: Path) -> None:
-    spec = load_spec(path, {"dataset.crop": [64, 64]} if "[null" in path.read_text() else None)
+    side = 80 if path.stem.startswith("pacman") else 64  # those take multiples of 40
+    small = {"dataset.crop": [side, side]}
+    spec = load_spec(path, small if "[null" in path.read_text() else None)
     compressor = ModelBuilder(spec).build()
     shape = (2, *nominal_shape(spec)[1:])
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
