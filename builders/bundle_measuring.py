@@ -12,7 +12,7 @@ from builders.codec_transforms import bundle_transforms
 from builders.errors import RunError
 from codec.bundle import Bundle
 from codec.errors import NicError
-from codec.latent_coders import LatentsError
+from codec.latent_coder import LatentsError
 from codec.manifest import MANIFEST
 from codec.picture import Picture, PictureError
 from evaluation.codecs import CodecError, Pixels, is_gray

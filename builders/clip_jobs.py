@@ -15,7 +15,7 @@ from builders.run_folder import write_atomically
 from codec.clip_codec import ClipReader, ClipWriter, write_clip
 from codec.errors import NicError
 from codec.image_codec import ImageCodec
-from codec.latent_coders import LatentsError
+from codec.latent_coder import LatentsError
 from codec.picture import PictureError
 
 CLIP_SUFFIX = ".nicv"

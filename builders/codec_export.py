@@ -30,7 +30,7 @@ from builders.spec import Spec
 from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, bundle_files, network_parts
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
-from codec.latent_coders import whole_numbers
+from codec.latent_coder import whole_numbers
 from codec.manifest import MAX_OFFSET, CoderEntry, GeometryEntry, QualityEntry
 from codec.quantizers import Quantizer
 from codec.tables import TableSet

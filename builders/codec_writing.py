@@ -19,7 +19,7 @@ from codec.bundle import Bundle
 from codec.container import NicFile
 from codec.errors import NicError
 from codec.image_codec import ImageCodec
-from codec.latent_coders import LatentsError
+from codec.latent_coder import LatentsError
 from codec.picture import Picture, PictureError
 
 Say = Callable[[str], None]

@@ -12,7 +12,7 @@ from builders.file_search import files_below
 from builders.progress import ProgressReport
 from builders.run_folder import write_atomically
 from codec.errors import NicError
-from codec.latent_coders import LatentsError
+from codec.latent_coder import LatentsError
 from codec.picture import PictureError
 
 STREAM = "-"

@@ -18,15 +18,10 @@ from numpy.typing import NDArray
 
 from codec.errors import NicBundleError, NicError
 from codec.geometry import Geometry, Grid
+from codec.hyperprior_coder import HyperpriorCoder, Quality
 from codec.integer_network import IntegerLayer, IntegerNetwork
-from codec.latent_coders import (
-    FactorizedCoder,
-    HyperpriorCoder,
-    LatentCoder,
-    Quality,
-    QuantizedCoder,
-    StoredCoder,
-)
+from codec.latent_coder import LatentCoder
+from codec.latent_coders import FactorizedCoder, QuantizedCoder, StoredCoder
 from codec.manifest import (
     FORMAT,
     MANIFEST,

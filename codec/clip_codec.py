@@ -17,7 +17,7 @@ from codec.errors import NicBundleError, NicFieldError
 from codec.geometry import Pixels
 from codec.header import DIGEST_BYTES, Mode
 from codec.image_codec import ImageCodec, check_shapes
-from codec.latent_coders import Decoded
+from codec.latent_coder import Decoded
 from codec.picture import PictureError, as_mode, for_model
 from codec.work_limits import FREE_PIXELS
 

@@ -64,7 +64,7 @@ class NetworkEntry(_Part):
 
 
 class QualityEntry(_Part):
-    """See `codec.latent_coders.Quality`."""
+    """See `codec.hyperprior_coder.Quality`."""
 
     gain: float
     offset: int = Field(ge=-MAX_OFFSET, le=MAX_OFFSET)

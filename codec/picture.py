@@ -10,7 +10,7 @@ import numpy as np
 
 from codec.geometry import Pixels
 from codec.header import Mode
-from codec.latent_coders import Float32
+from codec.latent_coder import Float32
 
 
 class PictureError(ValueError):

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from codec.bundle import Bundle
 from codec.container import NicFile
+from codec.hyperprior_coder import HyperpriorCoder
 from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerNetwork, convolution_sums, exact_run, run_layer
-from codec.latent_coders import HyperpriorCoder
 from codec.picture import Transforms
 
 ROOT = Path(__file__).resolve().parent.parent

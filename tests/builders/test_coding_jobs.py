@@ -12,7 +12,7 @@ from builders.coding_jobs import STREAM, Job, label, plan_jobs, run_jobs
 from builders.errors import RunError, UserError
 from builders.file_search import files_below
 from codec.errors import NicModelError
-from codec.latent_coders import LatentsError
+from codec.latent_coder import LatentsError
 from codec.picture import PictureError
 
 SUFFIXES = (".png", ".jpg")

@@ -14,7 +14,8 @@ from architectures.likelihoods import gaussian_bits
 from builders.codec_export import make_codec
 from builders.model_builder import ModelBuilder
 from codec.bundle import Bundle
-from codec.latent_coders import FactorizedCoder, HyperpriorCoder
+from codec.hyperprior_coder import HyperpriorCoder
+from codec.latent_coders import FactorizedCoder
 from tests.codec_models import photo, write_files
 
 KINDS = ["mean_scale", "scale", "factorized"]

@@ -18,9 +18,10 @@ from codec.bundle import (
 )
 from codec.distributions import gaussian_tables
 from codec.errors import NicBundleError, NicError
+from codec.hyperprior_coder import HyperpriorCoder
 from codec.image_codec import ImageCodec
 from codec.integer_network import IntegerNetwork
-from codec.latent_coders import FactorizedCoder, HyperpriorCoder, QuantizedCoder, StoredCoder
+from codec.latent_coders import FactorizedCoder, QuantizedCoder, StoredCoder
 from codec.manifest import MANIFEST, MAX_MANIFEST_BYTES, printable
 from tests.codec import hand_made
 from tests.codec.hand_made import changed, replaced

@@ -6,18 +6,10 @@ from hypothesis.extra import numpy as hnp
 
 from codec import TableSet, gaussian_tables
 from codec.errors import NicBundleError, NicStreamError
+from codec.hyperprior_coder import MAX_MEAN_BITS, HyperpriorCoder, Quality
 from codec.integer_network import IntegerLayer, IntegerNetwork
-from codec.latent_coders import (
-    MAX_MEAN_BITS,
-    FactorizedCoder,
-    HyperpriorCoder,
-    LatentsError,
-    Quality,
-    QuantizedCoder,
-    StoredCoder,
-    channel_index,
-    whole_numbers,
-)
+from codec.latent_coder import LatentsError, channel_index, whole_numbers
+from codec.latent_coders import FactorizedCoder, QuantizedCoder, StoredCoder
 from codec.quantizers import LEVELS, Quantizer
 
 INT32 = np.iinfo(np.int32)
