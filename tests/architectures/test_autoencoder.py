@@ -17,9 +17,10 @@ from architectures.autoencoder import (
     to_uint8,
     to_unit_range,
 )
+from architectures.color_space import ColorSpace
 from architectures.discriminator import Discriminator
 from architectures.layers import DepthToSpace, GaussianLatent, Residual, SpaceToDepth
-from architectures.preprocessing import ColorSpace, Rescale
+from architectures.preprocessing import Rescale
 
 JAX = keras.backend.backend() == "jax"
 
