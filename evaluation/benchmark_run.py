@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -233,7 +234,8 @@ def _known(path: Path, fingerprint: str) -> Record | None:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that it is whole or not there, even if the process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Equal pictures under two names have one file, which two threads may write at once.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         fresh.write_bytes(content.encode() if isinstance(content, str) else content)
         fresh.replace(path)

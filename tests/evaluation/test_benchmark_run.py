@@ -126,6 +126,7 @@ def results_of(codecs, pictures, tmp_path, published=(), failures=()):
         "published_note": None,
         "reference": {"provenance": ["from there"], "caveats": []},
         "comparisons": [compare(a, b) for a in entries for b in (*entries, *published)],
+        "break_even": {},
         "left_out": ["Left out: nothing."],
         "failures": list(failures),
     }
