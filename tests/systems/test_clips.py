@@ -42,4 +42,4 @@ def test_a_spec_of_clips_codes_a_clip(
     np.testing.assert_array_equal(list(ClipReader(codec, data)), seen)
     key_frame, _ = clip_bytes(codec, frames[:1])
     if bundle.predicts:
-        assert len(data) < 3 * len(key_frame)
+        assert len(data) < len(frames) * len(key_frame)  # frames on their own would take as much
