@@ -117,7 +117,8 @@ class BlockDense(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(blocks, values, self.units),
             initializer=lambda shape, dtype: ops.stack(
-                [self._fresh_kernel()(shape[1:], dtype) for _ in range(shape[0])]
+                # A clone draws other numbers than the block before.
+                [self.kernel_initializer.clone()(shape[1:], dtype) for _ in range(shape[0])]
             ),
             name="kernel",
         )
@@ -125,10 +126,6 @@ class BlockDense(keras.layers.Layer):
             shape=(blocks, self.units), initializer=self.bias_initializer, name="bias"
         )
         self.built = True
-
-    def _fresh_kernel(self) -> Any:
-        """An initializer that draws other numbers than for the block before."""
-        return self.kernel_initializer.clone()
 
     def call(self, x: Any) -> Any:
         x = ops.transpose(x, (1, 0, 2))  # (N, B, D)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from builders.clip_video import clip_facts, clip_frames, write_lossless
-from builders.coding_jobs import STREAM, Job
+from builders.coding_jobs import STREAM, Job, read_source
 from builders.errors import RunError, UserError
 from builders.file_search import files_below
 from builders.progress import ProgressReport
@@ -156,7 +156,7 @@ def decompress_clip(codec: ImageCodec, job: Job, progress: ProgressReport, limit
         NicError: a subclass for each thing that can be wrong with the file.
         RunError: the file can't be read, or the video not written.
     """
-    reader = ClipReader(codec, read_clip_file(job.source, limit))
+    reader = ClipReader(codec, read_source(job.source, limit))
     header = reader.header
 
     def counted() -> Iterator[np.ndarray]:
@@ -166,19 +166,3 @@ def decompress_clip(codec: ImageCodec, job: Job, progress: ProgressReport, limit
 
     frames = write_lossless(Path(job.target), counted(), header.rate)
     return f"{job.source} -> {job.target}: {frames} frames of {header.width}x{header.height}"
-
-
-def read_clip_file(source: str, limit: int) -> bytes:
-    """The bytes of a `.nicv` file.
-
-    Raises:
-        RunError: it can't be read, or is larger than `limit`.
-    """
-    try:
-        with Path(source).open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise RunError(f"{source}: can't be read: {error.strerror or error}") from None
-    if len(content) > limit:
-        raise RunError(f"{source}: more than {limit >> 20} MiB")
-    return content

@@ -173,7 +173,7 @@ def run_jobs(
 
     def one(job: Job) -> Done:
         try:
-            content, note = work(_read(job.source, limit), job)
+            content, note = work(read_source(job.source, limit), job)
             _write(job.target, content)
         except (NicError, RunError, PictureError, LatentsError) as error:
             text, name = str(error), label(job.source)
@@ -200,7 +200,12 @@ def label(source: str) -> str:
     return "standard input" if source == STREAM else source
 
 
-def _read(source: str, limit: int) -> bytes:
+def read_source(source: str, limit: int) -> bytes:
+    """The bytes of a file, or of standard input.
+
+    Raises:
+        RunError: it can't be read, or is larger than `limit`.
+    """
     try:
         if source == STREAM:
             content = sys.stdin.buffer.read(limit + 1)

@@ -15,10 +15,11 @@ from codec.clip_container import PIXELS_PER_BYTE, ClipFile, Group
 from codec.clip_header import MAX_GROUP_PIXELS, ClipHeader, most_interval
 from codec.errors import NicBundleError, NicFieldError
 from codec.geometry import Pixels
-from codec.header import DIGEST_BYTES, Mode
+from codec.header import Mode
 from codec.image_codec import ImageCodec, check_shapes
 from codec.latent_coder import Decoded
 from codec.picture import PictureError, as_mode, for_model
+from codec.whole_file import DIGEST_BYTES
 from codec.work_limits import FREE_PIXELS
 
 KEY_FRAME_INTERVAL: Final = 120

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import Final
 
 from codec.byte_reader import ByteReader, varint
 from codec.clip_header import ClipHeader
-from codec.errors import NicChecksumError, NicFieldError, NicTrailingError, NicTruncatedError
-from codec.header import CRC_BYTES
+from codec.errors import NicFieldError, NicTruncatedError
+from codec.whole_file import CRC_BYTES, check_whole, sealed
 
 PIXELS_PER_BYTE: Final = 1 << 16
 """Pixels that all frames may have for each byte of the file; a smaller file is padded."""
@@ -97,7 +96,7 @@ class ClipFile:
             parts.append(group.latents_crc32.to_bytes(CRC_BYTES, "little"))
         body = b"".join([*parts, *(group.stream for group in self.groups)])
         body += bytes(max(0, least_file_bytes(self.header) - CRC_BYTES - len(body)))
-        return body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")
+        return sealed(body)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ClipFile:
@@ -109,17 +108,7 @@ class ClipFile:
             NicError: a subclass for each cause.
         """
         info = read_clip_info(data)
-        if len(data) < info.file_bytes:
-            raise NicTruncatedError(
-                f"the file is cut short: it has {len(data)} of {info.file_bytes} bytes"
-            )
-        if len(data) > info.file_bytes:
-            raise NicTrailingError(
-                f"the file goes on for {len(data) - info.file_bytes} bytes after its end"
-            )
-        stored = int.from_bytes(data[-CRC_BYTES:], "little")
-        if zlib.crc32(memoryview(data)[:-CRC_BYTES]) != stored:
-            raise NicChecksumError("the file is damaged: its checksum does not match")
+        check_whole(data, info.file_bytes)
         reader = ByteReader(data)
         reader.take(info.header_bytes, "the header")
         groups = tuple(

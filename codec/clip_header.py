@@ -9,8 +9,9 @@ from math import gcd
 from typing import Final
 
 from codec.byte_reader import ByteReader, varint
-from codec.errors import NicFieldError, NicMagicError, NicModelError, NicVersionError
-from codec.header import DIGEST_BYTES, MAX_PIXELS, MAX_QUALITY, MAX_SIDE, Mode
+from codec.errors import NicFieldError, NicMagicError, NicVersionError
+from codec.header import MAX_PIXELS, MAX_QUALITY, MAX_SIDE, Mode
+from codec.whole_file import DIGEST_BYTES, check_digest
 
 MAGIC: Final = b"\x89NIV"
 VERSION: Final = 1
@@ -86,19 +87,8 @@ class ClipHeader:
         return min(self.interval, self.frames - group * self.interval)
 
     def check_model(self, digest: bytes) -> None:
-        """Compares the model at hand with the one that wrote the file.
-
-        Args:
-            digest: the model's digest, of which the first 8 bytes count.
-
-        Raises:
-            NicModelError: it is another model.
-        """
-        if digest[:DIGEST_BYTES] != self.model_digest:
-            raise NicModelError(
-                f"the file was written with model {self.model_digest.hex()}, "
-                f"this is model {digest[:DIGEST_BYTES].hex()}"
-            )
+        """Compares the model at hand with the one that wrote the file; see `check_digest`."""
+        check_digest(self.model_digest, digest)
 
     def to_bytes(self) -> bytes:
         """The header up to the list of groups; docs/clip_format.md, section 2."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
 from codec.byte_reader import ByteReader, varint
 from codec.errors import (
-    NicChecksumError,
     NicFieldError,
-    NicTrailingError,
-    NicTruncatedError,
 )
-from codec.header import CRC_BYTES, Header
+from codec.header import Header
 from codec.tiling import MAX_TILES
+from codec.whole_file import CRC_BYTES, check_size, check_whole, sealed
 
 PIXELS_PER_BYTE = 2048
 """Pixels that a file may have for each of its bytes; a file that is smaller is padded."""
@@ -127,7 +124,7 @@ class NicFile:
             while len(body) + CRC_BYTES < least_file_bytes(self.header):
                 body = self._body([*contents, (SectionKind.PADDING, bytes(padding))])
                 padding += 1
-        return body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")
+        return sealed(body)
 
     def _body(self, contents: list[tuple[SectionKind, bytes]]) -> bytes:
         entries = [
@@ -149,15 +146,7 @@ class NicFile:
             NicError: a subclass for each cause.
         """
         info = _read_info(data)
-        if len(data) < info.file_bytes:
-            raise _cut_short(len(data), info.file_bytes)
-        if len(data) > info.file_bytes:
-            raise NicTrailingError(
-                f"the file goes on for {len(data) - info.file_bytes} bytes after its end"
-            )
-        stored = int.from_bytes(data[-CRC_BYTES:], "little")
-        if zlib.crc32(memoryview(data)[:-CRC_BYTES]) != stored:
-            raise NicChecksumError("the file is damaged: its checksum does not match")
+        check_whole(data, info.file_bytes)
         reader = ByteReader(data)
         reader.take(info.header_bytes, "the header")
         contents = [(s.kind, reader.take(s.length, s.kind.name)) for s in info.sections]
@@ -199,10 +188,7 @@ def read_info(source: str | Path | bytes) -> FileInfo:
             data = file.read(MAX_HEADER_BYTES)
             size = max(len(data), file.seek(0, 2))
     info = _read_info(data)
-    if size < info.file_bytes:
-        raise _cut_short(size, info.file_bytes)
-    if size > info.file_bytes:
-        raise NicTrailingError(f"the file goes on for {size - info.file_bytes} bytes after its end")
+    check_size(size, info.file_bytes)
     return info
 
 
@@ -255,7 +241,3 @@ def _check_sections(header: Header, sections: tuple[Section, ...]) -> None:
             )
         if not section.length and section.kind not in (SectionKind.LATENTS, SectionKind.PADDING):
             raise NicFieldError(f"section {section.kind.name} is empty")
-
-
-def _cut_short(found: int, expected: int) -> NicTruncatedError:
-    return NicTruncatedError(f"the file is cut short: it has {found} of {expected} bytes")

@@ -14,7 +14,6 @@ import argparse
 import random
 import sys
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,11 +31,12 @@ from codec.coder import SymbolCoder
 from codec.container import NicFile, read_info
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
-from codec.header import CRC_BYTES, Header, Mode
+from codec.header import Header, Mode
 from codec.image_codec import ImageCodec
 from codec.picture import Transforms
 from codec.tables import TableSet
 from codec.tiling import Tiling
+from codec.whole_file import CRC_BYTES, sealed
 
 SLOWEST_S = 2.0
 DIGEST = bytes(range(8))
@@ -166,7 +166,7 @@ class Fuzzer:
         """A damaged file whose checksum is right, so that what is behind it gets to see it."""
         file = self._random.choice(files or self._files)
         body = self._mutated(file[:-CRC_BYTES])
-        return body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")
+        return sealed(body)
 
     def _noise(self) -> bytes:
         rng = self._random

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from codec.byte_reader import ByteReader, varint
-from codec.errors import NicFieldError, NicMagicError, NicModelError, NicVersionError
+from codec.errors import NicFieldError, NicMagicError, NicVersionError
 from codec.tiling import MAX_TILES, Tiling
+from codec.whole_file import CRC_BYTES, DIGEST_BYTES, check_digest
 
 MAGIC = b"\x89NIC"
 VERSION = 1
-DIGEST_BYTES = 8
-CRC_BYTES = 4
 MAX_SIDE = 1 << 20
 MAX_PIXELS = 1 << 30
 MAX_QUALITY = 255
@@ -93,19 +92,8 @@ class Header:
         return 1 if self.tiling is None else self.tiling.count(self.width, self.height)
 
     def check_model(self, digest: bytes) -> None:
-        """Compares the model at hand with the one that wrote the file.
-
-        Args:
-            digest: the model's digest, of which the first 8 bytes count.
-
-        Raises:
-            NicModelError: it is another model.
-        """
-        if digest[:DIGEST_BYTES] != self.model_digest:
-            raise NicModelError(
-                f"the file was written with model {self.model_digest.hex()}, "
-                f"this is model {digest[:DIGEST_BYTES].hex()}"
-            )
+        """Compares the model at hand with the one that wrote the file; see `check_digest`."""
+        check_digest(self.model_digest, digest)
 
     def to_bytes(self) -> bytes:
         """The header up to the list of sections; docs/bitstream.md, section 3."""

@@ -15,11 +15,12 @@ from codec.bundle import Bundle
 from codec.checksum import check_latents, latents_crc32
 from codec.container import NicFile
 from codec.errors import NicBundleError, NicFieldError
-from codec.header import DIGEST_BYTES, Header, Mode
+from codec.header import Header, Mode
 from codec.latent_coder import Decoded, Float32
 from codec.picture import Picture, PictureError, Transforms, as_mode, for_model
 from codec.seams import fade_in
 from codec.tiling import Tiling
+from codec.whole_file import DIGEST_BYTES
 from codec.work_limits import (
     TILE,
     WHOLE_BYTES,

@@ -19,10 +19,11 @@ from codec.errors import (
     NicModelError,
     NicStreamError,
 )
-from codec.header import CRC_BYTES, MAX_SIDE, Header, Mode
+from codec.header import MAX_SIDE, Header, Mode
 from codec.image_codec import OVERLAP, ImageCodec
 from codec.picture import Picture, PictureError
 from codec.tiling import Tiling
+from codec.whole_file import CRC_BYTES
 from codec.work_limits import MOST_BYTES, TILE, padded_pixels
 from tests.codec import hand_made
 

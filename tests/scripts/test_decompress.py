@@ -16,8 +16,9 @@ from builders import coding_flags
 from builders.cli import run_command
 from builders.errors import UserError
 from codec.container import NicFile
-from codec.header import CRC_BYTES, Header, Mode
+from codec.header import Header, Mode
 from codec.picture import Picture
+from codec.whole_file import CRC_BYTES
 from tests.codec_models import photo
 
 ROOT = Path(__file__).resolve().parents[2]
