@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.allocator import keep_freed_memory
 from builders.benchmark_flags import add_codec_flags, check_families, names
 from builders.cli import (
     Parser,
@@ -126,7 +125,6 @@ def main(argv: Sequence[str]) -> int:
 
     classical, left_out = choose_classical(flags.codecs, cores())
     classical = with_settings(classical, flags.codec_settings)
-    keep_freed_memory()
     choose_backend()
     from builders.study import StudyOptions, run_study
     from evaluation.side_by_side import Detail

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from builders.allocator import keep_freed_memory
 from builders.cli import (
     Parser,
     boolean,
@@ -98,7 +97,6 @@ def main(argv: Sequence[str]) -> int:
         folder = None
         path = Path(flags.model or DEFAULT_MODEL)
         spec = load_spec(path, spec_overrides(flags, path, FLAG_PATHS))
-    keep_freed_memory()
     choose_backend()
     from builders.training import TrainOptions, dry_run, train
 

@@ -49,6 +49,9 @@ class Encoder(LayerStack):
         stack: the layers of the analysis transform.
         preprocessing: invertible steps before them; shared with the decoder.
         prediction: how the previous frame is made use of; None for images on their own.
+
+    Attributes:
+        image_shape: (B, H, W, C) of the images it was built for, None for what is free.
     """
 
     def __init__(
@@ -61,9 +64,10 @@ class Encoder(LayerStack):
         super().__init__(stack, **kwargs)
         self.preprocessing = list(preprocessing)
         self.prediction = prediction
+        self.image_shape: tuple[int | None, ...] = ()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        shape = tuple(input_shape)
+        shape = self.image_shape = tuple(input_shape)
         for step in self.preprocessing:
             step.build(shape)
             shape = tuple(step.compute_output_shape(shape))

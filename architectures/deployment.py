@@ -1,5 +1,6 @@
 """What is exported: encoder, decoder or both, with 8-bit pixels on the outside."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -204,7 +205,12 @@ def deployed_parts(
     return encoder, decoder, both
 
 
-def with_free_size(generator: Generator, channels: int, coding: bool = True) -> Generator | None:
+def with_free_size(
+    generator: Generator,
+    channels: int,
+    coding: bool = True,
+    stand_ins: Mapping[str, type[keras.layers.Layer]] | None = None,
+) -> Generator | None:
     """The same model with the same weights for images of any height and width.
 
     Args:
@@ -212,11 +218,14 @@ def with_free_size(generator: Generator, channels: int, coding: bool = True) -> 
         channels: C of its images.
         coding: whether its encoder is served with an entropy model that moves latents to a grid. A
             codec does that by itself, and JAX can't prove for unknown sizes that the means fit.
+        stand_ins: Keras' layers, by name, for which others with the same weights stand in that
+            compute the same.
 
     Returns:
         A new generator; None where a layer (Dense, Reshape, Resizing, ...) fixes the size.
     """
-    free = Generator.from_config(_for_free_size(generator.get_config()))
+    stand_ins = {"UpSampling2D": FreeUpSampling2D, **(stand_ins or {})}
+    free = Generator.from_config(_for_free_size(generator.get_config(), stand_ins))
     any_size = (None, None, None, channels)
     try:
         free.build(any_size)
@@ -261,19 +270,25 @@ class FreeUpSampling2D(keras.layers.UpSampling2D):
         return tf.image.resize(inputs, size, method=self.interpolation)
 
 
-def _for_free_size(config: Any) -> Any:
+def _for_free_size(config: Any, stand_ins: Mapping[str, type[keras.layers.Layer]]) -> Any:
     """A serialized model that can be built for free sizes.
 
-    Every UpSampling2D, at any depth, becomes a FreeUpSampling2D. The shapes that layers were built
-    for are left out: a layer with weights for one size must not be taken for one of any size.
+    Keras' layers that others stand in for are replaced by those, at any depth. The shapes that
+    layers were built for are left out: a layer with weights for one size must not be taken for one
+    of any size.
     """
     if isinstance(config, list):
-        return [_for_free_size(item) for item in config]
+        return [_for_free_size(item, stand_ins) for item in config]
     if not isinstance(config, dict):
         return config
-    config = {key: _for_free_size(value) for key, value in config.items() if key != "build_config"}
-    if config.get("class_name") == "UpSampling2D" and config.get("module") == "keras.layers":
-        config["class_name"] = "FreeUpSampling2D"
-        config["module"] = FreeUpSampling2D.__module__
-        config["registered_name"] = f"{PACKAGE}>FreeUpSampling2D"
+    config = {
+        key: _for_free_size(value, stand_ins)
+        for key, value in config.items()
+        if key != "build_config"
+    }
+    stand_in = stand_ins.get(str(config.get("class_name")))
+    if stand_in is not None and config.get("module") == "keras.layers":
+        config["class_name"] = stand_in.__name__
+        config["module"] = stand_in.__module__
+        config["registered_name"] = keras.saving.get_registered_name(stand_in)
     return config

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from builders.allocator import keep_freed_memory
 from builders.config_file import JsonKind, config_values
 from builders.errors import RunError, UserError
 from builders.problems import near_miss
@@ -197,7 +198,8 @@ def _told(what: object, status: int) -> int:
 def choose_backend() -> str:
     """Sets KERAS_BACKEND where the user has not: TensorFlow if installed, else JAX.
 
-    Must run before Keras is imported.
+    Must run before Keras is imported. What networks then free is kept for them; see
+    `keep_freed_memory`.
 
     Raises:
         UserError: the backend is not installed.
@@ -211,6 +213,7 @@ def choose_backend() -> str:
     if importlib.util.find_spec(name) is None:
         extra = "requirements.txt" if name == "tensorflow" else "requirements-jax.txt"
         raise UserError(f"{name} is not installed: pip install -r {extra}")
+    keep_freed_memory()
     if name == "tensorflow":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _import_quietly(name)

@@ -1,8 +1,9 @@
 """The networks of a codec bundle, built from the spec inside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from architectures.autoencoder import Generator, to_uint8, to_unit_range
 from architectures.deployment import with_free_size
 from architectures.hyperprior import Hyperprior, ScaleHyperprior
+from architectures.transposed import PhasedConv2DTranspose
 from builders.codec_geometry import latent_shapes
 from builders.model_builder import ModelBuilder
 from builders.problems import SpecError
@@ -21,6 +23,8 @@ from codec.manifest import MANIFEST, printable
 Pixels = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 BLOCKS_AT_ONCE = 256
+STAND_INS: Mapping[str, type[keras.layers.Layer]] = {"Conv2DTranspose": PhasedConv2DTranspose}
+"""What computes the same as Keras' layers in less time."""
 
 
 class KerasTransforms:
@@ -32,44 +36,72 @@ class KerasTransforms:
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
+        shape = (None, *generator.encoder.image_shape[1:])
+        latents = (None, *generator.encoder.output_shapes[-1][1:])
+        self._encode = _compiled(self._latents, (shape, "uint8"), (shape, "float32"))
+        self._decode = _compiled(self._pixels, (latents, "float32"), (shape, "float32"))
 
     def analyse(self, pixels: Pixels, reference: Pixels | None = None) -> dict[str, Float32]:
         """See `codec.image_codec.Transforms`."""
-        parts = [self._analyse(*chunks) for chunks in _chunks(pixels, reference)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        parts = [self._encode(*chunks) for chunks in _chunks(pixels, reference)]
+        return {
+            name: np.concatenate([ops.convert_to_numpy(part[name]) for part in parts])
+            for name in parts[0]
+        }
 
-    def _analyse(self, pixels: Pixels, reference: Pixels | None) -> dict[str, Float32]:
-        y, _ = self._generator.encoder(pixels, training=False, reference=_unit(reference))
-        y = ops.cast(y, "float32")
-        found = {"y": _array(y)}
+    def _latents(self, pixels: Any, reference: Any = None) -> dict[str, Any]:
+        y, _ = self._generator.encoder(pixels, training=False, reference=reference)
+        found = {"y": ops.cast(y, "float32")}
         model = self._generator.entropy_model
         if isinstance(model, Hyperprior):
             side = ops.absolute(y) if isinstance(model, ScaleHyperprior) else y
             z, _ = model.hyper_encoder(side, training=False)
-            found["z"] = _array(ops.cast(z, "float32"))
+            found["z"] = ops.cast(z, "float32")
         return found
 
     def synthesise(self, y_hat: Float32, reference: Pixels | None = None) -> Pixels:
         """See `codec.image_codec.Transforms`."""
-        parts = []
-        for chunk, before in _chunks(y_hat, reference):
-            x_hat, _ = self._generator.decoder(
-                ops.convert_to_tensor(chunk), training=False, reference=_unit(before)
-            )
-            parts.append(np.asarray(ops.convert_to_numpy(to_uint8(x_hat))))
-        return np.concatenate(parts)
+        parts = [self._decode(*chunks) for chunks in _chunks(y_hat, reference)]
+        return np.concatenate([np.asarray(ops.convert_to_numpy(part)) for part in parts])
+
+    def _pixels(self, y_hat: Any, reference: Any = None) -> Any:
+        x_hat, _ = self._generator.decoder(y_hat, training=False, reference=reference)
+        return to_uint8(x_hat)
 
 
-def _chunks(
-    values: NDArray[Any], reference: Pixels | None
-) -> Iterator[tuple[NDArray[Any], Pixels | None]]:
+def _compiled(
+    function: Callable[..., Any], *signature: tuple[Sequence[int | None], str]
+) -> Callable[..., Any]:
+    """A function of an array, or of two, as a graph for all sizes.
+
+    Under JAX it runs as it is: a graph of its is for one size, and takes longer to make than a
+    picture takes.
+
+    Args:
+        function: of as many tensors as there are pairs, the second of which may be left out.
+        signature: shape and dtype of each.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return lambda *arrays: function(*(ops.convert_to_tensor(each) for each in arrays))
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
+    # A graph for each number of arguments, made when it is first called for.
+    graphs = [
+        tf.function(function, input_signature=specs[: count + 1], autograph=False)
+        for count in range(len(specs))
+    ]
+    return lambda *arrays: graphs[len(arrays) - 1](*(tf.constant(each) for each in arrays))
+
+
+def _chunks(values: NDArray[Any], reference: Pixels | None) -> Iterator[tuple[Any, ...]]:
     for start in range(0, len(values), BLOCKS_AT_ONCE):
         part = slice(start, start + BLOCKS_AT_ONCE)
-        yield values[part], None if reference is None else reference[part]
+        yield (values[part],) if reference is None else (values[part], _unit(reference[part]))
 
 
-def _unit(reference: Pixels | None) -> Any:
-    return None if reference is None else to_unit_range(reference)
+def _unit(reference: Pixels) -> Float32:
+    return np.asarray(ops.convert_to_numpy(to_unit_range(reference)))
 
 
 def _array(tensor: Any) -> Float32:
@@ -124,7 +156,7 @@ def serving(generator: Generator, bundle: Bundle) -> Generator:
     geometry = bundle.geometry
     if geometry.step == (0, 0):
         return generator
-    free = with_free_size(generator, geometry.channels, coding=False)
+    free = with_free_size(generator, geometry.channels, False, STAND_INS)
     if free is None:
         raise NicBundleError(f"{bundle.path}: its spec can't take images of any size")
     return free
