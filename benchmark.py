@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.benchmark_flags import add_codec_flags, check_families
+from builders.benchmark_flags import add_codec_flags, check_families, names
 from builders.cli import (
     Parser,
     boolean,
@@ -42,6 +43,14 @@ def build_parser() -> Parser:
         help="codec bundles, runs that have one, or names in pretrained/ (none)",
     )
     add_codec_flags(parser)
+    add(
+        "--peers",
+        type=names,
+        default=[],
+        metavar="LIST",
+        help="architectures of other projects to time, with random weights: compressai, tfc, or "
+        "names such as compressai-mbt2018-mean (none)",
+    )
     add("--output", required=True, metavar="DIR", help="where results go; a second start goes on")
     add("--anchor", metavar="NAME", help="codec that the others are compared with (jpeg-420)")
     add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time, not timed")
@@ -83,6 +92,7 @@ def main(argv: Sequence[str]) -> int:
     choose_backend()
     if has_extensions():
         load_extensions()
+    from builders.benchmark_peers import started_peers
     from builders.benchmarking import (
         PAGE,
         TABLE,
@@ -96,10 +106,10 @@ def main(argv: Sequence[str]) -> int:
     taken = [codec.name for codec in classical]
     ours = bundle_codecs(bundles, taken, flags.quality, threads, flags.precision)
     codecs: list[Codec] = [*ours, *classical]
-    names = [codec.name for codec in codecs]
-    if flags.anchor is not None and flags.anchor not in names:
+    measured = [codec.name for codec in codecs]
+    if flags.anchor is not None and flags.anchor not in measured:
         raise UserError(
-            f"--anchor {flags.anchor}: not among those measured{near_miss(flags.anchor, names)}"
+            f"--anchor {flags.anchor}: not among those measured{near_miss(flags.anchor, measured)}"
         )
     output = Path(flags.output)
     if output.exists() and not output.is_dir():
@@ -116,7 +126,10 @@ def main(argv: Sequence[str]) -> int:
         left_out=tuple(left_out),
         command=("benchmark.py", *argv),
     )
-    status = run_benchmark(photos, codecs, options)
+    if flags.peers and not flags.timed_images:
+        raise UserError("--peers: are timed, and --timed_images is 0")
+    with started_peers(flags.peers, threads) as peers:
+        status = run_benchmark(photos, codecs, replace(options, peers=tuple(peers)))
     print(f"table {output / TABLE}, page {output / PAGE}")
     return status
 

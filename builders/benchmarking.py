@@ -32,6 +32,7 @@ from evaluation.benchmark_run import Outcome, Photo, measure_quality, measure_ti
 from evaluation.benchmark_table import markdown, ranked
 from evaluation.codecs import Codec, CodecError, Pixels
 from evaluation.figures import save_png
+from evaluation.peers import Peer, measure_peers, peer_entry
 from evaluation.reference_points import is_kodak, reference_points
 
 CACHE = "cache"
@@ -53,6 +54,7 @@ class BenchmarkOptions:
         shown: pictures on the page.
         published: whether to show published points; None where the data set is Kodak's.
         left_out: notes on codecs that are not there.
+        peers: architectures of other projects, timed on the same pictures.
         command: as it was called.
     """
 
@@ -66,6 +68,7 @@ class BenchmarkOptions:
     shown: int = 3
     published: bool | None = None
     left_out: tuple[str, ...] = ()
+    peers: tuple[Peer, ...] = ()
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
 
 
@@ -156,8 +159,10 @@ def _run(photos: Sequence[Photo], codecs: Sequence[Codec], options: BenchmarkOpt
         machine = f"{processor()}, {cores()} cores"
         repeats, every = options.repeats, options.every_setting
         time = measure_time(timed, codecs, cache, repeats, machine, progress, every)
+        peers = measure_peers(timed, options.peers, cache, repeats, machine, progress)
         entries = [codec_entry(codec, photos, quality, time) for codec in codecs]
-        results = _results(entries, photos, timed, options, [quality, time])
+        results = _results(entries, photos, timed, options, [quality, time, peers])
+        results["peers"] = [peer_entry(peer, timed, peers) for peer in options.peers]
         photos_shown = _shown(results, photos, codecs, options, progress)
     _write(results, photos_shown, options.output)
     for failure in results["failures"]:
@@ -206,6 +211,7 @@ def _results(
         "timing": _timing(timed, options) if timed else None,
         "anchor": anchor["name"],
         "codecs": list(entries),
+        "peers": [],
         "published": published,
         "published_note": note,
         "reference": {key: reference[key] for key in ("what", "provenance", "caveats")},

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from builders.allocator import keep_freed_memory
+from builders.blas_threads import let_idle_threads_sleep
 from builders.config_file import JsonKind, config_values
 from builders.errors import RunError, UserError
 from builders.problems import near_miss
@@ -174,7 +175,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Runs a command: its status on success, 2 on a user's mistake, 1 on a failure on the way."""
+    """Runs a command: its status on success, 2 on a user's mistake, 1 on a failure on the way.
+
+    To be called before NumPy is imported; see `let_idle_threads_sleep`.
+    """
+    let_idle_threads_sleep()
     try:
         status = main(sys.argv[1:])
     except UserError as error:

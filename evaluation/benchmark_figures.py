@@ -86,14 +86,21 @@ def rate_distortion(results: Entry, quality: str, log: bool) -> np.ndarray:
 
 
 def speed(results: Entry) -> np.ndarray | None:
-    """Megapixels a second against BD-rate, encoding and decoding; None where there is nothing."""
-    found = [
-        (entry, each["psnr_rgb_db"]["bd_rate_percent"])
+    """Megapixels a second against BD-rate, encoding and decoding; None where there is nothing.
+
+    Architectures that are only timed stand at the BD-rate that was published for them, hollow.
+    """
+    rates = {
+        entry["name"]: each["psnr_rgb_db"]["bd_rate_percent"]
         for entry, each in ranked(results)
-        if entry["origin"] == "measured"
-        and entry["speed"]
-        and "bd_rate_percent" in each["psnr_rgb_db"]
+        if "bd_rate_percent" in each["psnr_rgb_db"]
+    }
+    found = [
+        (entry, rates[rated])
+        for entry in (*results["codecs"], *results["peers"])
+        if entry["speed"] and (rated := entry.get("published", entry["name"])) in rates
     ]
+    found.sort(key=lambda pair: (pair[0]["origin"] == "timed", pair[1]))
     if not found:
         return None
     styles = {entry["name"]: style for entry, style in _styled(results["codecs"])}
@@ -103,14 +110,16 @@ def speed(results: Entry) -> np.ndarray | None:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, way in zip(panels, ("encode", "decode"), strict=True):
         for index, (entry, rate) in enumerate(found):
+            timed = entry["origin"] == "timed"
             axes.plot(
                 1 / entry["speed"][f"{way}_s_per_megapixel"],
                 rate,
                 marker=_MARKERS[index % len(_MARKERS)],
-                color=styles[entry["name"]]["color"],
+                color=_OTHER if timed else styles[entry["name"]]["color"],
+                markerfacecolor="white" if timed else None,
                 markersize=9 if entry["family"] == "ours" else 7,
                 linestyle="none",
-                label=entry["label"],
+                label=f"{entry['label']}; BD-rate published" if timed else entry["label"],
             )
         axes.set_xscale("log")
         _plain_log(axes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from evaluation.bd_rate import NoComparisonError, bd_quality, bd_rate
-from evaluation.benchmark_run import Outcome, Photo
+from evaluation.benchmark_run import Outcome, Photo, Timed
 from evaluation.break_even import break_even
 from evaluation.codecs import Codec
 from evaluation.measures import in_db
@@ -48,7 +48,7 @@ def codec_entry(codec: Codec, photos: Sequence[Photo], quality: Outcome, time: O
         "threads": codec.threads,
         "pictures": pictures,
         "points": mean_points(pictures, list(pictures)),
-        "speed": _speed(codec, photos, time),
+        "speed": speed_of(codec, photos, time),
         "failures": {
             photo: message
             for outcome in (quality, time)
@@ -86,8 +86,14 @@ def mean_points(pictures: dict[str, Entry], names: Sequence[str]) -> list[Entry]
     return means
 
 
-def _speed(codec: Codec, photos: Sequence[Photo], time: Outcome) -> Entry | None:
-    """Medians over pictures, settings and calls; None where nothing was timed."""
+def speed_of(codec: Timed, photos: Sequence[Photo], time: Outcome) -> Entry | None:
+    """Medians over pictures, settings and calls; None where nothing was timed.
+
+    Args:
+        codec: which.
+        photos: the data set.
+        time: results with `megapixels` and `timings`.
+    """
     seconds: dict[str, list[float]] = {"encode": [], "decode": []}
     peaks: dict[str, list[int]] = {"encode": [], "decode": []}
     pictures = {}

@@ -12,11 +12,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from evaluation.codecs import Codec, CodecError, Pixels
 from evaluation.measures import measures
@@ -42,6 +42,22 @@ class Photo:
     name: str
     digest: str
     load: Callable[[], Pixels]
+
+
+class Timed(Protocol):
+    """What results are remembered of: a codec, or something that is only timed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> Mapping[str, Any]: ...
+    @property
+    def settings(self) -> Sequence[float]: ...
+    @property
+    def threads(self) -> int: ...
+
+
+_Timed = TypeVar("_Timed", bound=Timed)
 
 
 @dataclass
@@ -82,7 +98,7 @@ def measure_quality(
         return {"width": width, "height": height, "points": points}
 
     identity = {"pass": "quality"}
-    return _pass("coding", work, photos, codecs, cache, identity, workers, report)
+    return run_pass("coding", work, photos, codecs, cache, identity, workers, report)
 
 
 def measure_time(
@@ -128,7 +144,7 @@ def measure_time(
     identity: dict[str, Any] = {"pass": "time", "repeats": repeats, "machine": machine}
     if every_setting:
         identity["every_setting"] = True
-    return _pass("timing", work, photos, codecs, cache, identity, 1, report)
+    return run_pass("timing", work, photos, codecs, cache, identity, 1, report)
 
 
 def timed_settings(codec: Codec) -> list[float]:
@@ -147,17 +163,28 @@ def _timed(work: Callable[[], object], repeats: int) -> list[float]:
     return seconds
 
 
-def _pass(
+def run_pass(
     what: str,
-    work: Callable[[Codec, Photo], Record],
+    work: Callable[[_Timed, Photo], Record],
     photos: Sequence[Photo],
-    codecs: Sequence[Codec],
+    codecs: Sequence[_Timed],
     cache: Path,
     identity: dict[str, Any],
     workers: int,
     report: Report,
 ) -> Outcome:
-    """Does what is not done yet; a failure does not stop the others."""
+    """Does what is not done yet; a failure does not stop the others.
+
+    Args:
+        what: for `report`.
+        work: makes the result of a codec and a picture; raises CodecError.
+        photos: the data set.
+        codecs: with different names.
+        cache: folder of results that are done.
+        identity: what else decides on results; `pass` tells passes apart.
+        workers: pictures at a time.
+        report: told of progress.
+    """
     outcome = Outcome()
     jobs = []
     for photo in photos:
@@ -170,7 +197,7 @@ def _pass(
             else:
                 outcome.records[codec.name, photo.name] = known
 
-    def one(job: tuple[Codec, Photo, Path, str]) -> Record | str:
+    def one(job: tuple[_Timed, Photo, Path, str]) -> Record | str:
         codec, photo, path, print_of = job
         try:
             record = work(codec, photo) | {"fingerprint": print_of}
@@ -207,7 +234,7 @@ def _each(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-def _fingerprint(codec: Codec, photo: Photo, identity: dict[str, Any]) -> str:
+def _fingerprint(codec: Timed, photo: Photo, identity: dict[str, Any]) -> str:
     """Of all that decides on a result."""
     timed = identity["pass"] == "time"
     parts = {

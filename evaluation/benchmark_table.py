@@ -99,7 +99,7 @@ def speed_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
     header = ["codec", "encode, s per megapixel", "decode, s per megapixel", "threads"]
     header += ["encode, peak MiB", "decode, peak MiB", "model, MiB"]
     rows = []
-    for entry in results["codecs"]:
+    for entry in (*results["codecs"], *results["peers"]):
         speed = entry["speed"] or {}
         rows.append(
             [
@@ -147,7 +147,7 @@ def setting_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
     """What every measured codec was told, and who did the work."""
     header = ["codec", "name", "options", "versions"]
     rows = []
-    for entry in results["codecs"]:
+    for entry in (*results["codecs"], *results["peers"]):
         about = entry["about"]
         options = ", ".join(f"{k}={v}" for k, v in about.get("options", {}).items())
         versions = ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items())
@@ -262,9 +262,15 @@ def speed_note(results: Entry) -> str:
         return "Nothing was timed."
     every = timing.get("every_setting", False)
     where = "every setting" if every else "the smallest, the middle and the largest setting"
-    return (
+    note = (
         f"Medians of {timing['repeats']} warm calls for each of {len(timing['pictures'])} pictures "
         f"at {where}, in memory, one call at a time. Peak: "
         "what the process grew by during a call, at most; what a model holds between calls is not "
         "in it."
     )
+    if results["peers"]:
+        note += (
+            " Those with random weights are architectures of other projects, run in environments "
+            "of their own: their speed is measured, and nothing else of them."
+        )
+    return note

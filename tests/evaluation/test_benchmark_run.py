@@ -122,6 +122,7 @@ def results_of(codecs, pictures, tmp_path, published=(), failures=()):
         "timing": {"repeats": 1, "pictures": [pictures[0].name]},
         "anchor": codecs[0].name,
         "codecs": entries,
+        "peers": [],
         "published": list(published),
         "published_note": None,
         "reference": {"provenance": ["from there"], "caveats": []},

@@ -1,5 +1,6 @@
 """benchmark.py as a user calls it, with tiny pictures and the golden bundle."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -18,7 +19,7 @@ import benchmark
 from builders import bundle_measuring
 from builders.cli import run_command
 from codec.bundle import Bundle
-from evaluation import benchmark_figures, classical_codecs
+from evaluation import benchmark_figures, classical_codecs, peers
 from tests.codec_models import photo
 from tests.golden_codec import BUNDLE
 
@@ -270,6 +271,35 @@ def test_repeats_and_threads(call, monkeypatch):
     assert code == 2 and re.search(r"--threads 4096: this process has \d+ cores", err)
 
 
+def test_other_projects_are_timed_beside(call, monkeypatch):
+    monkeypatch.setenv("CODECSMITH_COMPRESSAI_PYTHON", sys.executable)
+    fake = dataclasses.replace(
+        peers.PROJECTS[0], server=str(ROOT / "tests" / "evaluation" / "made_up_peer.py")
+    )
+    monkeypatch.setattr(peers, "PROJECTS", (fake,))
+    words = ("--codecs=jpeg-420", "--peers=compressai-bmshj2018-hyperprior", "--published=true")
+    status, _, _ = call(*words, timed="1", figures=True)
+    assert status == 0
+    (entry,) = results()["peers"]
+    assert entry["name"] == "compressai-bmshj2018-hyperprior"
+    assert entry["about"]["options"] == {"weights": "random"}
+    rows = table_of("Speed and memory")
+    assert rows[-1]["codec"] == "bmshj2018-hyperprior (CompressAI), random weights"
+    assert "their speed is measured, and nothing else" in Path("out/results.md").read_text()
+    assert "random weights" in Path("out/index.html").read_text()
+
+
+def test_projects_that_are_not_there(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("CODECSMITH_TFC_PYTHON", str(tmp_path / "none"))
+    status, _, err = call("--codecs=jpeg-420", "--peers=tfc", timed="1")
+    assert status == 2
+    assert "TensorFlow Compression is not installed" in err
+    assert "benchmarks/tfc.sh" in err
+    status, _, err = call("--codecs=jpeg-420", "--peers=compresai", timed="1")
+    assert status == 2
+    assert '--peers compresai: no such project; did you mean "compressai"?' in err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -294,6 +324,7 @@ def test_repeats_and_threads(call, monkeypatch):
             '--codec_settings jpeg-444: not among the codecs measured; did you mean "jpeg-420"?',
         ),
         (["--codec_settings", "jpeg-420"], 'found "jpeg-420", expected CODEC=NUMBERS such as'),
+        (["--codecs=jpeg", "--peers=tfc"], "--peers: are timed, and --timed_images is 0"),
         (["--codec=jpeg"], 'unknown argument --codec; did you mean "--codecs"?'),
     ],
 )

@@ -1,0 +1,301 @@
+"""Other projects' architectures, run in environments of their own for their speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from evaluation.benchmark_results import speed_of
+from evaluation.benchmark_run import Outcome, Photo, Record, Report, run_pass
+from evaluation.codecs import CodecError, Pixels
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project whose architectures can be timed.
+
+    Attributes:
+        name: as --peers takes it.
+        label: for people.
+        folder: its environment, beside the project's files.
+        variable: of the environment, that names a Python to take instead.
+        script: what makes the environment and runs Python there.
+        server: what is run there; see benchmarks/peer_server.py.
+        published: whether the points published for its architectures are of this very code.
+    """
+
+    name: str
+    label: str
+    folder: str
+    variable: str
+    script: str
+    server: str
+    published: bool
+
+    @property
+    def python(self) -> Path:
+        """Where its Python is, or would be."""
+        given = os.environ.get(self.variable)
+        return Path(given) if given else ROOT / self.folder / "bin" / "python"
+
+
+PROJECTS: Final = (
+    Project(
+        "compressai",
+        "CompressAI",
+        ".venv-compressai",
+        "CODECSMITH_COMPRESSAI_PYTHON",
+        "benchmarks/compressai.sh",
+        "benchmarks/compressai_peer.py",
+        published=True,
+    ),
+    Project(
+        "tfc",
+        "TensorFlow Compression",
+        ".venv-tfc",
+        "CODECSMITH_TFC_PYTHON",
+        "benchmarks/tfc.sh",
+        "benchmarks/tfc_peer.py",
+        published=False,
+    ),
+)
+
+
+class MissingPeerError(Exception):
+    """A project's environment is not there; what it says is for the user."""
+
+
+class PeerProcess:
+    """A project's process, which answers requests until it is closed.
+
+    Args:
+        project: which.
+
+    Raises:
+        MissingPeerError: it is not installed, or does not start.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        if not project.python.is_file():
+            raise MissingPeerError(
+                f"{project.label} is not installed: {project.python} is missing; "
+                f"`{project.script} --version` makes it"
+            )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [project.python, ROOT / project.server],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        try:
+            about = self.ask({"do": "about"})
+        except CodecError as error:
+            self.close()
+            raise MissingPeerError(f"{project.label} in {project.python}: {error}") from None
+        self.versions: dict[str, str] = about["versions"]
+        self.architectures: list[str] = about["architectures"]
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request; see benchmarks/peer_server.py.
+
+        Raises:
+            CodecError: it failed.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # where it has ended, what it said last is told below
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise CodecError(self._last_words())
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise CodecError(answer["error"])
+        return answer
+
+    def code(self, architecture: str, pixels: Pixels, threads: int, repeats: int) -> dict[str, Any]:
+        """Times of a picture, uint8 (H, W, 3): warm calls, in seconds."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "image.npy"
+            np.save(path, pixels)
+            asked = {"image": str(path), "threads": threads, "repeats": repeats}
+            return self.ask({"do": "code", "architecture": architecture, **asked})
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return f"ended: {lines[-1]}" if lines else f"ended with {self._process.returncode}"
+
+    def __enter__(self) -> PeerProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One architecture of a project, with random weights: for timing alone.
+
+    Attributes:
+        process: of its project.
+        architecture: as the project calls it.
+        threads: most that it may take.
+    """
+
+    process: PeerProcess
+    architecture: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """Such as `compressai-mbt2018`."""
+        return f"{self.process.project.name}-{self.architecture}"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.architecture} ({self.process.project.label}), random weights"
+
+    @property
+    def published(self) -> str | None:
+        """Which published points are of this architecture and code."""
+        return f"published-{self.architecture}" if self.process.project.published else None
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """None: it has one."""
+        return ()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What decides on its times."""
+        return {"options": {"weights": "random"}, "versions": self.process.versions}
+
+
+def measure_peers(
+    photos: Sequence[Photo],
+    peers: Sequence[Peer],
+    cache: Path,
+    repeats: int,
+    machine: str,
+    report: Report,
+) -> Outcome:
+    """Seconds and memory of each picture with each peer, as `measure_time` takes them.
+
+    Args:
+        photos: those to time.
+        peers: with different names.
+        cache: folder of results that are done.
+        repeats: timed calls, after one that warms up.
+        machine: what was timed on; times of another are not taken again.
+        report: told of progress.
+    """
+
+    def work(peer: Peer, photo: Photo) -> Record:
+        pixels = photo.load()
+        answer = peer.process.code(peer.architecture, pixels, peer.threads, repeats)
+        parameters = answer.pop("parameters")
+        megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
+        return {"megapixels": megapixels, "timings": [answer], "parameters": parameters}
+
+    identity = {"pass": "time", "repeats": repeats, "machine": machine}
+    return run_pass("timing peers", work, photos, peers, cache, identity, 1, report)
+
+
+def peer_entry(peer: Peer, photos: Sequence[Photo], time: Outcome) -> dict[str, Any]:
+    """What results hold of a peer.
+
+    Args:
+        peer: which.
+        photos: those timed.
+        time: of `measure_peers`.
+    """
+    records = [time.records[key] for key in time.records if key[0] == peer.name]
+    return {
+        "name": peer.name,
+        "label": peer.label,
+        "family": peer.process.project.name,
+        "origin": "timed",
+        "about": peer.about,
+        "model_bytes": 4 * records[0]["parameters"] if records else None,
+        "threads": peer.threads,
+        "published": peer.published,
+        "speed": speed_of(peer, photos, time),
+    }
+
+
+def choose_peers(
+    names: Sequence[str], processes: Sequence[PeerProcess], threads: int
+) -> list[Peer]:
+    """The architectures that were asked for.
+
+    Args:
+        names: of projects, for all their architectures, or such as `compressai-mbt2018`.
+        processes: of all projects in `names`.
+        threads: most that each may take.
+
+    Raises:
+        KeyError: a project has no such architecture; its message is for the user.
+    """
+    by_name = {process.project.name: process for process in processes}
+    chosen: dict[str, Peer] = {}
+    for name in names:
+        project, _, architecture = name.partition("-")
+        process = by_name[project]
+        if architecture and architecture not in process.architectures:
+            raise KeyError(
+                f"{name}: {process.project.label} is timed with {', '.join(process.architectures)}"
+            )
+        wanted = [architecture] if architecture else process.architectures
+        for each in wanted:
+            peer = Peer(process, each, threads)
+            chosen[peer.name] = peer
+    return list(chosen.values())
+
+
+def projects_of(names: Sequence[str]) -> list[Project]:
+    """The projects that names begin with, each once.
+
+    Raises:
+        KeyError: there is none; the name.
+    """
+    by_name = {project.name: project for project in PROJECTS}
+    return [by_name[each] for each in dict.fromkeys(name.partition("-")[0] for name in names)]
