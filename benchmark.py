@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.backend import choose_backend
 from builders.benchmark_flags import add_codec_flags, check_families, names
 from builders.cli import (
     Parser,
     boolean,
-    choose_backend,
     has_extensions,
     load_extensions,
     natural,

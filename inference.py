@@ -8,15 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.cli import (
-    Parser,
-    boolean,
-    choose_backend,
-    has_extensions,
-    load_extensions,
-    positive,
-    run_command,
-)
+from builders.backend import choose_backend
+from builders.cli import Parser, boolean, has_extensions, load_extensions, positive, run_command
 from builders.errors import UserError
 from builders.export_formats import format_of
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.backend import choose_backend
 from builders.benchmark_flags import add_codec_flags, check_families, names
 from builders.cli import (
     Parser,
     boolean,
-    choose_backend,
     has_extensions,
     load_extensions,
     natural,

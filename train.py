@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from builders.backend import choose_backend
 from builders.cli import (
     Parser,
     boolean,
-    choose_backend,
     has_extensions,
     load_extensions,
     natural,

@@ -3,15 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from builders.cli import (
-    Parser,
-    boolean,
-    choose_backend,
-    has_extensions,
-    load_extensions,
-    positive,
-    run_command,
-)
+from builders.backend import choose_backend
+from builders.cli import Parser, boolean, has_extensions, load_extensions, positive, run_command
 
 FLAG_PATHS = {
     "tfds": "dataset.tfds",

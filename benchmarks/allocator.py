@@ -20,11 +20,11 @@ CHANGES = {"dataset.resize": None, "dataset.tile": None, "training.epochs": 2}
 
 def child(model: str, dataset: str, keep: bool) -> None:
     """Trains, and prints what it took as JSON."""
-    from builders import cli
+    from builders import backend
 
     if not keep:
-        cli.keep_freed_memory = lambda: False
-    cli.choose_backend()
+        backend.keep_freed_memory = lambda: False
+    backend.choose_backend()
     from builders.spec import load_spec
     from builders.training import TrainOptions, train
 

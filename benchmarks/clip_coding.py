@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.cli import choose_backend, positive
+from builders.backend import choose_backend
+from builders.cli import positive
 from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
 from constants.data import VIDEO_SUFFIXES
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.cli import choose_backend, positive
+from builders.backend import choose_backend
+from builders.cli import positive
 from builders.codec_choice import find_bundle, read_bundle
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")

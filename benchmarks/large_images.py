@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from builders.cli import choose_backend, positive
+from builders.backend import choose_backend
+from builders.cli import positive
 from builders.codec_choice import find_bundle, read_bundle
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,8 +22,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.backend import choose_backend
 from builders.benchmark_flags import names
-from builders.cli import Parser, choose_backend, natural, positive, run_command
+from builders.cli import Parser, natural, positive, run_command
 from builders.codec_choice import find_bundle, open_codec, read_bundle
 
 if TYPE_CHECKING:

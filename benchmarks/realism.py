@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.cli import choose_backend
+from builders.backend import choose_backend
 
 Float = NDArray[np.float32]
 

@@ -28,7 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.cli import boolean, choose_backend, positive
+from builders.backend import choose_backend
+from builders.cli import boolean, positive
 
 if TYPE_CHECKING:
     from builders.session import Session

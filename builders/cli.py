@@ -3,16 +3,12 @@
 import argparse
 import importlib
 import importlib.util
-import logging
 import os
-import re
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from builders.allocator import keep_freed_memory
 from builders.blas_threads import let_idle_threads_sleep
 from builders.config_file import JsonKind, config_values
 from builders.errors import RunError, UserError
@@ -198,61 +194,6 @@ def _told(what: object, status: int) -> int:
     sys.stdout.flush()
     print(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
     return status
-
-
-def choose_backend() -> str:
-    """Sets KERAS_BACKEND where the user has not: TensorFlow if installed, else JAX.
-
-    Must run before Keras is imported. What networks then free is kept for them; see
-    `keep_freed_memory`.
-
-    Raises:
-        UserError: the backend is not installed.
-    """
-    name = os.environ.get("KERAS_BACKEND", "")
-    if not name:
-        name = "tensorflow" if importlib.util.find_spec("tensorflow") else "jax"
-        os.environ["KERAS_BACKEND"] = name
-    if name not in ("tensorflow", "jax"):
-        raise UserError(f'KERAS_BACKEND is "{name}", expected "tensorflow" or "jax"')
-    if importlib.util.find_spec(name) is None:
-        extra = "requirements.txt" if name == "tensorflow" else "requirements-jax.txt"
-        raise UserError(f"{name} is not installed: pip install -r {extra}")
-    keep_freed_memory()
-    if name == "tensorflow":
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        _import_quietly(name)
-        # Its Python side warns of "retracing": functions are told apart by address, and addresses
-        # come again, so the warning comes by chance and says nothing about a run.
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return name
-
-
-_STARTUP_NOTE = re.compile(
-    r"WARNING: All log messages before absl|[IW]\d{4} |To enable the following"
-)
-
-
-def _import_quietly(module: str) -> None:
-    """Imports TensorFlow without its start-up notes (no CUDA here, ...); all else is passed on.
-
-    The notes come from C++ before any logging can be set up, so the file descriptor is what has to
-    be watched.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            importlib.import_module(module)
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            caught.seek(0)
-            for line in caught.read().decode(errors="replace").splitlines():
-                if not _STARTUP_NOTE.match(line):
-                    print(line, file=sys.stderr)
 
 
 def load_extensions(folder: Path = EXTENSIONS) -> list[str]:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from builders.cli import Parser, choose_backend, has_extensions, load_extensions, positive
+from builders.backend import choose_backend
+from builders.cli import Parser, has_extensions, load_extensions, positive
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.cli import choose_backend
+from builders.backend import choose_backend
 from builders.errors import UserError
 from builders.flags import spec_overrides
 from builders.run_folder import RunFolder, find_run

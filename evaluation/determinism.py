@@ -210,7 +210,7 @@ def main() -> None:
     flags = parser.parse_args()
     names = flags.engine.split(",")
     if {"keras", "onnx"} & set(names):
-        from builders.cli import choose_backend
+        from builders.backend import choose_backend
 
         choose_backend()
         if flags.policy:

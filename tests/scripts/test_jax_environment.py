@@ -110,7 +110,7 @@ def test_a_resumed_run_ends_like_one_in_a_piece(trained):
 PREDICT = """
 import sys
 from pathlib import Path
-from builders.cli import choose_backend
+from builders.backend import choose_backend
 choose_backend()
 import numpy as np
 from builders.checkpoint import load_weights

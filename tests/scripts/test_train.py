@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import train
-from builders import cli
+from builders import backend, cli
 from builders.cli import boolean, load_extensions, run_command
 from builders.errors import RunError, UserError
 
@@ -409,11 +409,11 @@ def test_extensions_are_imported_in_the_order_of_their_names(extensions):
 def test_the_backend_must_be_one_that_is_installed(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     with pytest.raises(UserError, match='KERAS_BACKEND is "torch", expected "tensorflow" or "jax"'):
-        cli.choose_backend()
+        backend.choose_backend()
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="jax is not installed: pip install -r requirements-jax"):
-        cli.choose_backend()
+        backend.choose_backend()
     monkeypatch.delenv("KERAS_BACKEND")
     with pytest.raises(UserError, match="jax is not installed"):  # neither is
-        cli.choose_backend()
+        backend.choose_backend()
