@@ -79,7 +79,8 @@ def main(argv: Sequence[str]) -> int:
         check_targets(jobs, CLIP_SUFFIX)
     bundle = read_bundle(path)
     _check(flags, bundle, clips)
-    codec = open_codec(bundle, start_keras(bundle, flags.precision))
+    flags.workers = 1 if clips else min(flags.workers, len(jobs))
+    codec = open_codec(bundle, start_keras(bundle, flags.precision, flags.workers))
     return (_compress_clips if clips else _compress_images)(codec, jobs, flags)
 
 

@@ -59,7 +59,7 @@ def _decompress_clips(flags: argparse.Namespace, path: Path) -> int:
 
     jobs = plan_jobs(flags.files, flags.output, LOSSLESS_SUFFIX, (CLIP_SUFFIX,), flags.force)
     check_targets(jobs, LOSSLESS_SUFFIX)
-    codec = _open(flags, path)
+    codec = _open(flags, path, 1)
     return run_clip_jobs(
         jobs, lambda job, progress: decompress_clip(codec, job, progress, MAX_INPUT_BYTES), print
     )
@@ -77,7 +77,8 @@ def _decompress_images(flags: argparse.Namespace, path: Path) -> int:
     for job in jobs:
         if job.target != STREAM and Path(job.target).suffix.lower() not in FORMATS:
             raise UserError(f"-o {job.target}: expected a name that ends in {', '.join(FORMATS)}")
-    codec = _open(flags, path)
+    flags.workers = min(flags.workers, len(jobs))
+    codec = _open(flags, path, flags.workers)
 
     def work(content: bytes, job: Job) -> tuple[bytes, str]:
         picture = codec.decompress(content)
@@ -88,12 +89,12 @@ def _decompress_images(flags: argparse.Namespace, path: Path) -> int:
     return run_jobs(jobs, work, "decompressing", flags.workers, MAX_INPUT_BYTES, print)
 
 
-def _open(flags: argparse.Namespace, path: Path) -> "ImageCodec":
+def _open(flags: argparse.Namespace, path: Path, workers: int) -> "ImageCodec":
     """The codec of a bundle; its networks are made when a file was found to be in order."""
     bundle = read_bundle(path)
 
     def transforms() -> "Transforms":
-        return start_keras(bundle, flags.precision)()
+        return start_keras(bundle, flags.precision, workers)()
 
     return open_codec(bundle, transforms)
 

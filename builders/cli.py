@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from builders.blas_threads import let_idle_threads_sleep
 from builders.config_file import JsonKind, config_values
 from builders.errors import RunError, UserError
 from builders.problems import near_miss
+from builders.threads import let_idle_threads_sleep
 
 EXTENSIONS = Path("extensions")
 """A folder for a user's own layers, losses and metrics; every command imports its modules."""

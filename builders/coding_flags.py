@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from builders.backend import choose_backend
 from builders.cli import Parser, has_extensions, load_extensions, positive
+from builders.threads import share_cores
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
@@ -49,12 +50,13 @@ def add_precision(parser: Parser) -> None:
     )
 
 
-def start_keras(bundle: "Bundle", precision: str) -> "Callable[[], Transforms]":
+def start_keras(bundle: "Bundle", precision: str, workers: int = 1) -> "Callable[[], Transforms]":
     """Imports Keras and the user's own layers, which takes seconds.
 
     Args:
         bundle: the model.
         precision: as --precision gives it.
+        workers: pictures that will be coded at a time.
 
     Returns:
         What makes the networks of the bundle.
@@ -63,6 +65,7 @@ def start_keras(bundle: "Bundle", precision: str) -> "Callable[[], Transforms]":
         UserError: the backend is not installed, or a module of the user's fails.
     """
     choose_backend()
+    share_cores(workers)
     if has_extensions():
         load_extensions()
     from builders.codec_transforms import bundle_transforms

@@ -1,4 +1,4 @@
-"""A progress bar for work that takes longer than two seconds; shorter work stays quiet."""
+"""A progress bar, on a terminal, for work that takes longer than two seconds."""
 
 import time
 from types import TracebackType
@@ -12,13 +12,16 @@ QUIET_SECONDS = 2.0
 class ProgressReport:
     """Called with (what, done, total); shows a bar once the work has lasted two seconds.
 
+    Where standard error is no terminal it shows nothing, so that logs hold nothing of it.
+
     Example:
         >>> with ProgressReport() as report:
         ...     report("reading images", 1, 10)
     """
 
     def __init__(self, enabled: bool = True) -> None:
-        self._enabled = enabled
+        self._console = Console(stderr=True)
+        self._enabled = enabled and self._console.is_terminal
         self._began: dict[str, float] = {}
         self._bar: Progress | None = None
         self._tasks: dict[str, int] = {}
@@ -47,7 +50,7 @@ class ProgressReport:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=self._console,
                 transient=True,
             )
             self._bar.start()
