@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.backend import choose_backend
-from builders.benchmark_flags import add_codec_flags, check_families, names
+from builders.benchmark_flags import add_codec_flags, check_families, curve, names
 from builders.cli import (
     Parser,
     boolean,
@@ -23,6 +23,7 @@ from builders.errors import UserError
 from builders.problems import near_miss
 
 if TYPE_CHECKING:
+    from codec.bundle import Bundle
     from evaluation.codecs import Codec
 
 
@@ -41,6 +42,16 @@ def build_parser() -> Parser:
         default=[],
         metavar="BUNDLE",
         help="codec bundles, runs that have one, or names in pretrained/ (none)",
+    )
+    add(
+        "--join",
+        type=curve,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=LIST",
+        help="bundles between commas that are one curve, each at the quality it was trained for, "
+        "small files first (none)",
     )
     add_codec_flags(parser)
     add(
@@ -85,7 +96,8 @@ def main(argv: Sequence[str]) -> int:
     classical, left_out = choose_classical(flags.codecs, threads)
     classical = with_settings(classical, flags.codec_settings)
     bundles = [read_bundle(path) for path in paths]
-    if not bundles and not classical:
+    curves = _curves(flags.join, [codec.name for codec in classical])
+    if not bundles and not curves and not classical:
         raise UserError("nothing to measure: name --models, --codecs or both")
     for note in left_out:
         print(note)
@@ -101,11 +113,13 @@ def main(argv: Sequence[str]) -> int:
         open_photos,
         run_benchmark,
     )
+    from builders.joined_codec import JoinedCodec
 
     photos = open_photos(Path(flags.dataset))
     taken = [codec.name for codec in classical]
-    ours = bundle_codecs(bundles, taken, flags.quality, threads, flags.precision)
-    codecs: list[Codec] = [*ours, *classical]
+    ours = bundle_codecs(bundles, [*taken, *curves], flags.quality, threads, flags.precision)
+    joint = [JoinedCodec(each, name, threads, flags.precision) for name, each in curves.items()]
+    codecs: list[Codec] = [*joint, *ours, *classical]
     measured = [codec.name for codec in codecs]
     if flags.anchor is not None and flags.anchor not in measured:
         raise UserError(
@@ -132,6 +146,21 @@ def main(argv: Sequence[str]) -> int:
         status = run_benchmark(photos, codecs, replace(options, peers=tuple(peers)))
     print(f"table {output / TABLE}, page {output / PAGE}")
     return status
+
+
+def _curves(
+    joined: Sequence[tuple[str, list[str]]], taken: Sequence[str]
+) -> "dict[str, list[Bundle]]":
+    """The bundles of each curve."""
+    curves: dict[str, list[Bundle]] = {}
+    for name, parts in joined:
+        bundles = [read_bundle(find_bundle(each, "--join")) for each in parts]
+        if name in curves or name in taken:
+            raise UserError(f"--join {name}: another codec has that name")
+        if len({bundle.digest for bundle in bundles}) < len(bundles):
+            raise UserError(f"--join {name}: names a bundle twice")
+        curves[name] = bundles
+    return curves
 
 
 def _confine(threads: int | None) -> int:

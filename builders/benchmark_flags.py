@@ -46,6 +46,19 @@ def codec_settings(text: str) -> CodecSettings:
     return name.strip(), found
 
 
+def curve(text: str) -> tuple[str, list[str]]:
+    """`NAME=BUNDLE,BUNDLE`."""
+    name, separator, bundles = text.partition("=")
+    found = [each.strip() for each in bundles.split(",") if each.strip()]
+    if not separator or not all(c.isalnum() or c in ".-_" for c in name) or not name:
+        found = []
+    if len(found) < 2:
+        raise argparse.ArgumentTypeError(
+            f'found "{text}", expected NAME=BUNDLE,BUNDLE with two bundles or more'
+        )
+    return name, found
+
+
 def _numbers(text: str) -> list[float]:
     """Numbers between commas; none where one of them is no number."""
     try:

@@ -18,6 +18,7 @@ from PIL import Image
 import benchmark
 from builders import bundle_measuring
 from builders.cli import run_command
+from builders.codec_choice import quality_of
 from codec.bundle import Bundle
 from evaluation import benchmark_figures, classical_codecs, peers
 from tests.codec_models import photo
@@ -240,6 +241,40 @@ def test_the_anchor_and_the_precision(call, codecs):
     assert err == (
         'benchmark.py: --anchor webp-m5: not among those measured; did you mean "webp-m4"?\n'
     )
+
+
+def test_bundles_as_one_curve(call, codecs):
+    parts = f"{codecs['factorized'].folder},{BUNDLE}"
+    assert call("--codecs=jpeg-420", "--join", f"both={parts}", timed="1")[0] == 0
+    both, _ = results()["codecs"]
+    assert (both["name"], both["family"], both["parameter"]) == ("both", "ours", "model")
+    assert [point["setting"] for point in both["points"]] == [1, 2]
+    assert len({each["digest"] for each in both["about"]["joined"]}) == 2
+    sizes = [sum(f.stat().st_size for f in Path(p).iterdir()) for p in parts.split(",")]
+    assert both["model_bytes"] == sum(sizes)
+    alone = []
+    for part in parts.split(","):
+        bundle = Bundle.read(Path(part))
+        usual = quality_of(bundle.manifest.coder.default_quality, bundle.qualities)
+        flags = ["--codecs=none", "--models", part, f"--quality={usual}"]
+        call(*flags, output=f"out{len(alone)}")
+        (entry,) = results(f"out{len(alone)}")["codecs"]
+        alone.append(entry["points"][0]["bpp"])
+    assert [point["bpp"] for point in both["points"]] == pytest.approx(alone)
+
+
+def test_curves_that_are_none(call, codecs):
+    one, two = codecs["factorized"].folder, BUNDLE
+    for words, message in (
+        ([f"a={one}"], "expected NAME=BUNDLE,BUNDLE with two bundles or more"),
+        ([f"a={one},{one}"], "--join a: names a bundle twice"),
+        ([f"a={one},{two}", f"a={one},{two}"], "--join a: another codec has that name"),
+        ([f"jpeg-420={one},{two}"], "--join jpeg-420: another codec has that name"),
+        ([f"a={one},nowhere"], "--join nowhere: no such folder"),
+    ):
+        code, out, err = call("--codecs=jpeg-420", "--join", *words)
+        assert (code, out) == (2, "")
+        assert message in err
 
 
 def test_published_points_of_other_pictures_are_shown_when_asked_for(call):
