@@ -62,6 +62,13 @@ def build_parser() -> Parser:
         help="architectures of other projects to time, with random weights: compressai, tfc, or "
         "names such as compressai-mbt2018-mean (none)",
     )
+    add(
+        "--metrics",
+        type=names,
+        default=[],
+        metavar="LIST",
+        help="further measures, of packages that are installed: ssimulacra2 (none)",
+    )
     add("--output", required=True, metavar="DIR", help="where results go; a second start goes on")
     add("--anchor", metavar="NAME", help="codec that the others are compared with (jpeg-420)")
     add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time, not timed")
@@ -91,7 +98,9 @@ def main(argv: Sequence[str]) -> int:
     check_families(flags.codecs)
     paths = [find_bundle(each, "--models") for each in flags.models]
     threads = _confine(flags.threads)
-    from builders.benchmark_choice import choose_classical, with_settings
+    from builders.benchmark_choice import check_metrics, choose_classical, with_settings
+
+    check_metrics(flags.metrics)
 
     classical, left_out = choose_classical(flags.codecs, threads)
     classical = with_settings(classical, flags.codec_settings)
@@ -138,6 +147,7 @@ def main(argv: Sequence[str]) -> int:
         shown=flags.shown_images,
         published=flags.published,
         left_out=tuple(left_out),
+        metrics=tuple(flags.metrics),
         command=("benchmark.py", *argv),
     )
     if flags.peers and not flags.timed_images:

@@ -7,6 +7,7 @@ from builders.errors import UserError
 from builders.problems import near_miss
 from evaluation.classical_codecs import FAMILIES, MissingCodecError, classical_codecs
 from evaluation.codecs import PillowCodec
+from evaluation.more_measures import MORE_MEASURES
 
 
 def choose_classical(
@@ -87,3 +88,17 @@ def with_settings(
             settings = tuple(sorted(set(values), key=places.__getitem__))
             chosen[codec.name] = dataclasses.replace(codec, settings=settings)
     return list(chosen.values())
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Checks names of further measures.
+
+    Raises:
+        UserError: there is none of a name, or its package is not installed.
+    """
+    for name in names:
+        if name not in MORE_MEASURES:
+            raise UserError(f"--metrics {name}: no such measure{near_miss(name, MORE_MEASURES)}")
+        measure = MORE_MEASURES[name]
+        if not measure.installed:
+            raise UserError(f"--metrics {name}: not installed: pip install {measure.package}")

@@ -32,6 +32,7 @@ from evaluation.benchmark_run import Outcome, Photo, measure_quality, measure_ti
 from evaluation.benchmark_table import markdown, ranked
 from evaluation.codecs import Codec, CodecError, Pixels
 from evaluation.figures import save_png
+from evaluation.more_measures import MORE_MEASURES
 from evaluation.peers import Peer, measure_peers, peer_entry
 from evaluation.reference_points import is_kodak, reference_points
 
@@ -55,6 +56,7 @@ class BenchmarkOptions:
         published: whether to show published points; None where the data set is Kodak's.
         left_out: notes on codecs that are not there.
         peers: architectures of other projects, timed on the same pictures.
+        metrics: names of `MORE_MEASURES` to measure too.
         command: as it was called.
     """
 
@@ -69,6 +71,7 @@ class BenchmarkOptions:
     published: bool | None = None
     left_out: tuple[str, ...] = ()
     peers: tuple[Peer, ...] = ()
+    metrics: tuple[str, ...] = ()
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
 
 
@@ -154,7 +157,8 @@ def run_benchmark(
 def _run(photos: Sequence[Photo], codecs: Sequence[Codec], options: BenchmarkOptions) -> int:
     cache = options.output / CACHE
     with ProgressReport() as progress:
-        quality = measure_quality(photos, codecs, cache, options.workers, progress)
+        metrics = options.metrics
+        quality = measure_quality(photos, codecs, cache, options.workers, progress, metrics)
         timed = _evenly(photos, options.timed)
         machine = f"{processor()}, {cores()} cores"
         repeats, every = options.repeats, options.every_setting
@@ -212,6 +216,7 @@ def _results(
         "anchor": anchor["name"],
         "codecs": list(entries),
         "peers": [],
+        "metrics": {name: MORE_MEASURES[name].version for name in options.metrics},
         "published": published,
         "published_note": note,
         "reference": {key: reference[key] for key in ("what", "provenance", "caveats")},

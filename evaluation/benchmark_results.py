@@ -11,6 +11,7 @@ from evaluation.benchmark_run import Outcome, Photo, Timed
 from evaluation.break_even import break_even
 from evaluation.codecs import Codec
 from evaluation.measures import in_db
+from evaluation.more_measures import MORE_MEASURES
 
 MEASURES: Final = ("bpp", "psnr_rgb_db", "psnr_luma_db", "ssim", "ms_ssim")
 QUALITIES: Final = {"psnr_rgb_db": "PSNR", "ms_ssim_db": "MS-SSIM"}
@@ -66,7 +67,8 @@ def mean_points(pictures: dict[str, Entry], names: Sequence[str]) -> list[Entry]
     """Means over pictures, setting by setting.
 
     Every picture counts the same, whatever its size, as in the literature; `bpp_of_all_pixels` is
-    all bits over all pixels. `ms_ssim_db` is that of the mean MS-SSIM.
+    all bits over all pixels. `ms_ssim_db` is that of the mean MS-SSIM. Measures of `MORE_MEASURES`
+    are means over the pictures that are large enough for them.
 
     Args:
         pictures: name -> result.
@@ -81,6 +83,9 @@ def mean_points(pictures: dict[str, Entry], names: Sequence[str]) -> list[Entry]
         entry: Entry = {"setting": points[0]["setting"], "pictures": len(points)}
         entry |= {name: statistics.fmean(point[name] for point in points) for name in MEASURES}
         entry["ms_ssim_db"] = in_db(entry["ms_ssim"])
+        for name in MORE_MEASURES.keys() & points[0].keys():
+            known = [point[name] for point in points if point[name] is not None]
+            entry[name] = statistics.fmean(known) if known else None
         entry["bpp_of_all_pixels"] = 8 * sum(point["bytes"] for point in points) / pixels
         means.append(entry)
     return means

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from evaluation.codecs import Codec, CodecError, Pixels
 from evaluation.measures import measures
+from evaluation.more_measures import MORE_MEASURES, made
 from evaluation.peak_memory import with_peak
 
 VERSION: Final = 1
@@ -74,7 +75,12 @@ class Outcome:
 
 
 def measure_quality(
-    photos: Sequence[Photo], codecs: Sequence[Codec], cache: Path, workers: int, report: Report
+    photos: Sequence[Photo],
+    codecs: Sequence[Codec],
+    cache: Path,
+    workers: int,
+    report: Report,
+    more: Sequence[str] = (),
 ) -> Outcome:
     """Bytes and measures of each picture with each codec at each of its settings.
 
@@ -84,7 +90,9 @@ def measure_quality(
         cache: folder of results that are done.
         workers: pictures at a time.
         report: told of progress.
+        more: names of `MORE_MEASURES` whose packages are installed.
     """
+    others = made(more)
 
     def work(codec: Codec, photo: Photo) -> Record:
         pixels = photo.load()
@@ -93,11 +101,15 @@ def measure_quality(
         for setting in codec.settings:
             data = codec.encode(pixels, setting)
             bpp = 8 * len(data) / (height * width)
-            entry = {"setting": setting, "bytes": len(data), "bpp": bpp}
-            points.append(entry | measures(pixels, codec.decode(data)))
+            entry: dict[str, Any] = {"setting": setting, "bytes": len(data), "bpp": bpp}
+            decoded = codec.decode(data)
+            entry |= measures(pixels, decoded)
+            points.append(entry | {name: other(pixels, decoded) for name, other in others.items()})
         return {"width": width, "height": height, "points": points}
 
-    identity = {"pass": "quality"}
+    identity: dict[str, Any] = {"pass": "quality"}
+    if more:
+        identity["more"] = {name: MORE_MEASURES[name].version for name in more}
     return run_pass("coding", work, photos, codecs, cache, identity, workers, report)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evaluation.benchmark_results import NOT_PUBLISHED, OTHER_PICTURES, QUALITIES
+from evaluation.more_measures import MORE_MEASURES
 
 Entry = dict[str, Any]
 NONE = "-"
@@ -128,9 +129,10 @@ def mean_rows(results: Entry) -> tuple[list[str], list[list[str]]]:
         "SSIM",
         "MS-SSIM",
     ]
-    header += ["MS-SSIM, dB", "model, MiB"]
-    shown = ("psnr_rgb_db", "psnr_luma_db", "ssim", "ms_ssim", "ms_ssim_db")
-    forms = ("{:.2f}", "{:.2f}", "{:.4f}", "{:.4f}", "{:.2f}")
+    more = [MORE_MEASURES[name] for name in results["metrics"]]
+    header += ["MS-SSIM, dB", *(each.label for each in more), "model, MiB"]
+    shown = ("psnr_rgb_db", "psnr_luma_db", "ssim", "ms_ssim", "ms_ssim_db", *results["metrics"])
+    forms = ["{:.2f}", "{:.2f}", "{:.4f}", "{:.4f}", "{:.2f}", *(each.form for each in more)]
     rows = []
     for entry in _all(results):
         origin = " (published)" if entry["origin"] == "published" else ""

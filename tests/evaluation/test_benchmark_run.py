@@ -123,6 +123,7 @@ def results_of(codecs, pictures, tmp_path, published=(), failures=()):
         "anchor": codecs[0].name,
         "codecs": entries,
         "peers": [],
+        "metrics": {},
         "published": list(published),
         "published_note": None,
         "reference": {"provenance": ["from there"], "caveats": []},

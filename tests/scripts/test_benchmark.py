@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -21,6 +22,7 @@ from builders.cli import run_command
 from builders.codec_choice import quality_of
 from codec.bundle import Bundle
 from evaluation import benchmark_figures, classical_codecs, peers
+from evaluation.more_measures import MORE_MEASURES, MoreMeasure
 from tests.codec_models import photo
 from tests.golden_codec import BUNDLE
 
@@ -243,6 +245,29 @@ def test_the_anchor_and_the_precision(call, codecs):
     )
 
 
+def test_measures_of_other_packages(call, monkeypatch):
+    def darker(original, decoded):
+        return None if original.shape[1] == 40 else float(decoded.mean()) - float(original.mean())
+
+    measure = MoreMeasure("Darkness", "numpy", lambda: darker, "{:.3f}")
+    monkeypatch.setitem(MORE_MEASURES, "ssimulacra2", measure)
+    assert call("--codecs=jpeg-420", "--metrics=ssimulacra2")[0] == 0
+    (codec,) = results()["codecs"]
+    values = {n: each["points"][0]["ssimulacra2"] for n, each in codec["pictures"].items()}
+    assert values["b.png"] is None
+    others = [value for value in values.values() if value is not None]
+    assert len(others) == 2
+    assert codec["points"][0]["ssimulacra2"] == pytest.approx(sum(others) / 2)
+    assert float(table_of("Means")[0]["Darkness"]) == pytest.approx(sum(others) / 2, abs=1e-3)
+    assert results()["metrics"] == {"ssimulacra2": version("numpy")}
+    monkeypatch.setitem(
+        MORE_MEASURES, "ssimulacra2", dataclasses.replace(measure, package="not_there")
+    )
+    code, _, err = call("--codecs=jpeg-420", "--metrics=ssimulacra2")
+    assert code == 2
+    assert "--metrics ssimulacra2: not installed: pip install not_there" in err
+
+
 def test_bundles_as_one_curve(call, codecs):
     parts = f"{codecs['factorized'].folder},{BUNDLE}"
     assert call("--codecs=jpeg-420", "--join", f"both={parts}", timed="1")[0] == 0
@@ -360,6 +385,7 @@ def test_projects_that_are_not_there(call, monkeypatch, tmp_path):
         ),
         (["--codec_settings", "jpeg-420"], 'found "jpeg-420", expected CODEC=NUMBERS such as'),
         (["--codecs=jpeg", "--peers=tfc"], "--peers: are timed, and --timed_images is 0"),
+        (["--metrics=ssimulacra"], 'no such measure; did you mean "ssimulacra2"?'),
         (["--codec=jpeg"], 'unknown argument --codec; did you mean "--codecs"?'),
     ],
 )
