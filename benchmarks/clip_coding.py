@@ -66,6 +66,10 @@ class Row:
 Coder = tuple[Callable[[list[Pixels], Fraction], bytes], Callable[[bytes], list[Pixels]]]
 
 
+ATTEMPTS = 4
+"""Writing x265's streams to MP4 fails now and then, with the same frames as before."""
+
+
 def main() -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -91,13 +95,16 @@ def main() -> int:
         if flags.frames is None:  # of a part of a clip, the file says nothing
             rows.append(Row("source", path.name, len(frames), pixels, path.stat().st_size))
         for name, coder in coders.items():
-            try:
-                rows.append(measured(name, path.name, coder, frames, facts.rate))
-            except av.FFmpegError as error:  # x265 in MP4 fails now and then; the rest goes on
-                failures.append(f"{path.name}: {name}: {error.strerror}")
-                print(failures[-1], file=sys.stderr, flush=True)
-                continue
-            print(one_line(rows[-1]), flush=True)
+            for attempt in range(ATTEMPTS):
+                try:
+                    rows.append(measured(name, path.name, coder, frames, facts.rate))
+                except av.FFmpegError as error:
+                    if attempt == ATTEMPTS - 1:  # the rest goes on
+                        failures.append(f"{path.name}: {name}: {error.strerror}")
+                        print(failures[-1], file=sys.stderr, flush=True)
+                else:
+                    print(one_line(rows[-1]), flush=True)
+                    break
     flags.output.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     content = {
