@@ -1,7 +1,6 @@
 """Compares codecs on a folder of images. `python benchmark.py --help` names every flag."""
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from builders.cli import (
 from builders.codec_choice import find_bundle, read_bundle
 from builders.errors import UserError
 from builders.problems import near_miss
+from builders.threads import confine
 
 if TYPE_CHECKING:
     from codec.bundle import Bundle
@@ -96,8 +96,10 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; see the flags."""
     flags = build_parser().parse_args(argv)
     check_families(flags.codecs)
+    if flags.peers and not flags.timed_images:
+        raise UserError("--peers: are timed, and --timed_images is 0")
     paths = [find_bundle(each, "--models") for each in flags.models]
-    threads = _confine(flags.threads)
+    threads = confine(flags.threads)
     from builders.benchmark_choice import check_metrics, choose_classical, with_settings
 
     check_metrics(flags.metrics)
@@ -150,8 +152,6 @@ def main(argv: Sequence[str]) -> int:
         metrics=tuple(flags.metrics),
         command=("benchmark.py", *argv),
     )
-    if flags.peers and not flags.timed_images:
-        raise UserError("--peers: are timed, and --timed_images is 0")
     with started_peers(flags.peers, threads) as peers:
         status = run_benchmark(photos, codecs, replace(options, peers=tuple(peers)))
     print(f"table {output / TABLE}, page {output / PAGE}")
@@ -171,21 +171,6 @@ def _curves(
             raise UserError(f"--join {name}: names a bundle twice")
         curves[name] = bundles
     return curves
-
-
-def _confine(threads: int | None) -> int:
-    """Keeps this process, and all threads it will start, on so many cores; says how many."""
-    if not hasattr(os, "sched_setaffinity"):
-        if threads is not None:
-            raise UserError(f"--threads {threads}: {sys.platform} can't confine a process to cores")
-        return os.cpu_count() or 1
-    cores = sorted(os.sched_getaffinity(0))
-    if threads is None:
-        return len(cores)
-    if threads > len(cores):
-        raise UserError(f"--threads {threads}: this process has {len(cores)} cores")
-    os.sched_setaffinity(0, cores[:threads])
-    return threads
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from keras import ops
 from architectures.preprocessing import PACKAGE
 
 LEAST_FILTERS = 16
-"""With fewer, as in the last layer of a decoder, small convolutions are slower than the one large
-one (benchmarks/coding_speed.py)."""
+"""With fewer, as in the last layer of a decoder, the one transposed convolution is faster: from 128
+channels to 3 at 256x384 it took 21 ms, phases 36 (TensorFlow, two cores)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def conv_transpose_by_phases(x: Any, kernel: Any, strides: Sequence[int]) -> Any
         for column in columns:
             piece = part[:, :, _inputs(column, width, left, right)]
             weights = turned[_every(row.taps), _every(column.taps)]
-            phase_row.append(ops.conv(piece, weights, padding="valid"))  # (B, H, W, filters)
+            phase_row.append(
+                ops.conv(piece, weights, padding="valid", data_format="channels_last")
+            )  # (B, H, W, filters)
         parts.append(ops.stack(phase_row, axis=3))  # (B, H, W, columns, filters)
     joined = ops.stack(parts, axis=2)  # (B, H, rows, W, columns, filters)
     size = (height * strides[0], width * strides[1], kernel.shape[2])

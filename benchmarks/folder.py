@@ -37,11 +37,14 @@ def build_parser() -> Parser:
 
 def times(images: str, model: str, rounds: int, workers: int) -> dict[str, list[float]]:
     """Seconds of each round, the first of which is left out."""
+    from builders.file_search import files_below
+    from constants.data import IMAGE_SUFFIXES
+
+    workers = min(workers, len(files_below(Path(images), IMAGE_SUFFIXES)) or 1)
     bundle = read_bundle(find_bundle(model))
     codec = open_codec(bundle, start_keras(bundle, "float32", workers))
     from builders.coding_jobs import Job, plan_jobs, run_jobs
     from builders.picture_files import picture_bytes, read_picture
-    from constants.data import IMAGE_SUFFIXES
 
     def compress(content: bytes, job: Job) -> tuple[bytes, None]:
         return codec.compress(read_picture(content, job.source)[0]), None

@@ -4,18 +4,18 @@
     benchmarks/tfc.sh --version
     python -m benchmarks.peers --image PHOTO [--rounds 5] [--peers compressai,tfc]
 
-Ours is models/bmshj2018_hyperprior.json. All have random weights: they make the same number of
-products whatever they are, and take less of entropy coding than trained ones. Each round asks one
+Ours is models/bmshj2018_hyperprior.json. All have random weights: transforms make the same number
+of products whatever they are, entropy coding takes less than with trained ones. Each round asks one
 after the other to encode and decode the picture and to make training steps of 8 x 256 x 256 pixels;
 all have the same number of cores, and what one of them has warmed up stays so. Medians of rounds.
 
 `--steps 0` leaves training out, and `--model BUNDLE` times another model of ours beside.
 """
 
-import os
 import statistics
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -26,6 +26,8 @@ from builders.backend import choose_backend
 from builders.benchmark_flags import names
 from builders.cli import Parser, natural, positive, run_command
 from builders.codec_choice import find_bundle, open_codec, read_bundle
+from builders.errors import RunError
+from builders.threads import confine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +50,7 @@ def build_parser() -> Parser:
     )
     add("--rounds", type=positive, default=5)
     add("--steps", type=natural, default=1, help="training steps of each in a round")
-    add("--threads", type=positive, default=2)
+    add("--threads", type=positive, help="cores for each (all)")
     return parser
 
 
@@ -105,9 +107,18 @@ def our_codec(path: Path) -> "Callable[[np.ndarray], tuple[float, float]]":
 
 def main(argv: Sequence[str]) -> int:
     """Prints a table; see the module."""
-    flags = build_parser().parse_args(argv)
+    from evaluation.codecs import CodecError
+
+    try:
+        return compared(build_parser().parse_args(argv))
+    except CodecError as error:
+        raise RunError(str(error)) from None
+
+
+def compared(flags: Namespace) -> int:
+    """Measures and prints."""
     bundles = [find_bundle(each, "--model") for each in flags.model]
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.threads])
+    threads = confine(flags.threads)
     choose_backend()
     from builders.benchmark_peers import started_peers
     from builders.benchmarking import open_photos
@@ -121,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
 
     with ExitStack() as stack:
         wanted = [f"{each}-{ARCHITECTURE}" for each in flags.peers]
-        peers = stack.enter_context(started_peers(wanted, flags.threads))
+        peers = stack.enter_context(started_peers(wanted, threads))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "codec"
         ours = Ours(folder)
         codecs = {"ours": our_codec(folder), **{p.name: our_codec(p) for p in bundles}}
@@ -131,7 +142,7 @@ def main(argv: Sequence[str]) -> int:
                 if turn >= 0:
                     note(name, encode=encode, decode=decode)
             for peer in peers:
-                told = peer.process.code(ARCHITECTURE, pixels, flags.threads, 1)
+                told = peer.process.code(ARCHITECTURE, pixels, threads, 1)
                 if turn >= 0:
                     note(peer.name, encode=told["encode_s"][0], decode=told["decode_s"][0])
             for _ in range(flags.steps):
@@ -140,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
                     note("ours", step=step)
             for peer in peers if flags.steps else ():
                 asked = {"batch": BATCH, "side": SIDE, "steps": flags.steps}
-                asked |= {"architecture": ARCHITECTURE, "threads": flags.threads}
+                asked |= {"architecture": ARCHITECTURE, "threads": threads}
                 told = peer.process.ask({"do": "train", **asked})
                 if turn >= 0:
                     for step in told["step_s"]:

@@ -66,7 +66,7 @@ def write_picture(path: Path) -> None:
 def _seconds(arguments: list[str]) -> float:
     begin = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-    if done.returncode not in (0, 2):
+    if done.returncode != (2 if any("wrong.json" in each for each in arguments) else 0):
         raise SystemExit(done.stderr.decode())
     return time.perf_counter() - begin
 

@@ -18,7 +18,7 @@ SCALES = 64
 LEAST_SCALE, LARGEST_SCALE = 0.11, 256.0
 STEP = 64
 LAMBDA = 0.013
-ARCHITECTURES = ("bmshj2018-factorized", "bmshj2018-hyperprior")
+ARCHITECTURES = dict.fromkeys(("bmshj2018-factorized", "bmshj2018-hyperprior"), f"N {N}, M {M}")
 
 
 def convolution(filters: int, kernel: int, stride: int, up: bool, activation: object) -> object:

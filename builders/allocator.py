@@ -21,8 +21,8 @@ def keep_freed_memory() -> bool:
 
     Networks allocate and free the same large tensors in every step. With glibc's defaults each of
     them is mapped when it is allocated and unmapped when it is freed, so that the system clears
-    every page again and again: on two cores up to a third of the time of a training step and half
-    of that of a decoded picture (benchmarks/allocator.py). Afterwards everything comes from one
+    every page again and again: on two cores up to a third of the time of a training step and of a
+    decoded picture (docs/benchmarks.md). Afterwards everything comes from one
     heap that never shrinks. Elsewhere than on glibc nothing is done.
 
     To be called before other threads exist, since the memory of theirs is arranged when they start.
@@ -39,15 +39,16 @@ def keep_freed_memory() -> bool:
         (_M_TRIM_THRESHOLD, -1),  # never back to the system
     )
     done = [libc.mallopt(name, value) == 1 for name, value in settings]  # each, whatever the others
-    _ask_for_huge_pages(libc)
+    ask_for_huge_pages(libc)
     return all(done)
 
 
-def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
+def ask_for_huge_pages(libc: ctypes.CDLL) -> None:
     """Lets the heap reach as far as it may ever grow, which takes no memory yet, in huge pages.
 
-    Where the system has no huge pages, no room for the heap, or counts memory when it is asked for
-    and not when it is used, it is as it was.
+    Giving memory back by force (`malloc_trim`) undoes it. Where the system has no huge pages, no
+    room for the heap, or counts memory when it is asked for and not when it is used, it is as it
+    was.
     """
     if _counts_what_is_reserved():
         return

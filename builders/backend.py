@@ -18,8 +18,12 @@ from builders.errors import UserError
 def choose_backend() -> str:
     """Sets KERAS_BACKEND where the user has not: TensorFlow if installed, else JAX.
 
-    Must run before Keras is imported. What networks then free is kept for them; see
-    `keep_freed_memory`.
+    Must run before Keras is imported, which it does. What networks free is then kept for them, if a
+    command has not done that already; see `keep_freed_memory`. Keras' parts for scikit-learn and
+    matplotlib are left out.
+
+    Returns:
+        The backend's name.
 
     Raises:
         UserError: the backend is not installed.

@@ -50,7 +50,8 @@ def curve(text: str) -> tuple[str, list[str]]:
     """`NAME=BUNDLE,BUNDLE`."""
     name, separator, bundles = text.partition("=")
     found = [each.strip() for each in bundles.split(",") if each.strip()]
-    if not separator or not all(c.isalnum() or c in ".-_" for c in name) or not name:
+    plain = all(c.isalnum() or c in ".-_" for c in name) and not name.startswith(".")
+    if not separator or not name or not plain:
         found = []
     if len(found) < 2:
         raise argparse.ArgumentTypeError(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from builders.allocator import keep_freed_memory
 from builders.config_file import JsonKind, config_values
 from builders.errors import RunError, UserError
 from builders.problems import near_miss
@@ -173,9 +174,11 @@ class Parser(argparse.ArgumentParser):
 def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Runs a command: its status on success, 2 on a user's mistake, 1 on a failure on the way.
 
-    To be called before NumPy is imported; see `let_idle_threads_sleep`.
+    To be called before NumPy is imported and other threads start; see `let_idle_threads_sleep`
+    and `keep_freed_memory`.
     """
     let_idle_threads_sleep()
+    keep_freed_memory()
     try:
         status = main(sys.argv[1:])
     except UserError as error:

@@ -156,7 +156,9 @@ def serving(generator: Generator, bundle: Bundle) -> Generator:
     geometry = bundle.geometry
     if geometry.step == (0, 0):
         return generator
-    free = with_free_size(generator, geometry.channels, False, STAND_INS)
+    # JAX compiles for each size anew, four convolutions in place of one, and gains nothing.
+    stand_ins = STAND_INS if keras.backend.backend() == "tensorflow" else {}
+    free = with_free_size(generator, geometry.channels, coding=False, stand_ins=stand_ins)
     if free is None:
         raise NicBundleError(f"{bundle.path}: its spec can't take images of any size")
     return free

@@ -36,7 +36,7 @@ class JoinedCodec:
             "parameter": self.parameter,
             "options": {"models": len(bundles), "precision": precision},
             "versions": self._parts[0].about["versions"],
-            "joined": [part.about for part in self._parts],
+            "joined": [{**part.about, "model_bytes": part.model_bytes} for part in self._parts],
         }
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:

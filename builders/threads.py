@@ -1,8 +1,10 @@
 """Threads of NumPy and of the backend, so that they don't take each other's cores."""
 
 import os
+import sys
 from contextlib import suppress
 
+from builders.errors import UserError
 from builders.machine import cores
 
 _VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
@@ -21,11 +23,13 @@ def let_idle_threads_sleep() -> None:
 
 
 def share_cores(workers: int) -> None:
-    """Gives each of several threads that code a picture each an equal part of the cores.
+    """Shares the cores among threads that code a picture each.
 
-    Otherwise every one of them would work with as many threads as there are cores, and two pictures
-    at a time took longer than one after the other. To be called when the backend is imported. A
-    backend that has computed something already keeps its threads, and JAX has no such setting.
+    Otherwise there would be many more threads than cores, and two pictures at a time took longer
+    than one after the other. To be called when the backend is imported. NumPy's products get an
+    equal part of the cores each; TensorFlow has one pool of threads for all who call it, which gets
+    what they leave. A backend that has computed something already keeps its threads, and JAX has no
+    such setting.
 
     Args:
         workers: at least 1; one alone has all cores.
@@ -34,11 +38,35 @@ def share_cores(workers: int) -> None:
         return
     from threadpoolctl import threadpool_limits
 
-    threads = max(1, cores() // workers)
-    threadpool_limits(threads, user_api="blas")
+    threadpool_limits(max(1, cores() // workers), user_api="blas")
     if os.environ["KERAS_BACKEND"] == "tensorflow":
         from tensorflow import config
 
         with suppress(RuntimeError):
-            config.threading.set_intra_op_parallelism_threads(threads)
+            config.threading.set_intra_op_parallelism_threads(max(1, cores() - workers))
             config.threading.set_inter_op_parallelism_threads(workers)
+
+
+def confine(threads: int | None) -> int:
+    """Keeps this process, and all threads it will start, on so many cores.
+
+    Args:
+        threads: at most; None for all that the process has.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        UserError: there are not so many, or the system can't do it.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        if threads is not None:
+            raise UserError(f"--threads {threads}: {sys.platform} can't confine a process to cores")
+        return os.cpu_count() or 1
+    cores = sorted(os.sched_getaffinity(0))
+    if threads is None:
+        return len(cores)
+    if threads > len(cores):
+        raise UserError(f"--threads {threads}: this process has {len(cores)} cores")
+    os.sched_setaffinity(0, cores[:threads])
+    return threads

@@ -179,12 +179,14 @@ def break_evens(anchor: Entry, entry: Entry) -> list[Entry]:
         For each point of the entry that the anchor has the quality of: setting, `bpp`,
         `psnr_rgb_db`, `anchor_bpp` and `pixels` (None where it never pays).
     """
+    parts = entry.get("about", {}).get("joined")
+    sizes = [entry["model_bytes"]] * len(entry["points"])
+    if parts is not None:  # each point is another model's
+        sizes = [part["model_bytes"] for part in parts]
     rates, qualities = ([point[n] for point in anchor["points"]] for n in ("bpp", "psnr_rgb_db"))
     rows = []
-    for point in entry["points"]:
-        found = break_even(
-            point["bpp"], point["psnr_rgb_db"], entry["model_bytes"], rates, qualities
-        )
+    for point, size in zip(entry["points"], sizes, strict=True):
+        found = break_even(point["bpp"], point["psnr_rgb_db"], size, rates, qualities)
         if found is not None:
             rows.append(
                 {

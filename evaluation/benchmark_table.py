@@ -272,7 +272,9 @@ def speed_note(results: Entry) -> str:
     )
     if results["peers"]:
         note += (
-            " Those with random weights are architectures of other projects, run in environments "
-            "of their own: their speed is measured, and nothing else of them."
+            " Those with random weights are architectures of other projects with the channels that "
+            "they have at lower rates, run in environments of their own: their speed is measured, "
+            "and nothing else of them. Random weights take less of entropy coding than trained "
+            "ones."
         )
     return note

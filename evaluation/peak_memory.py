@@ -15,7 +15,8 @@ def with_peak(work: Callable[[], _T]) -> tuple[_T, int | None]:
     """Runs something and tells how far the process grew meanwhile.
 
     Linux keeps the peak of a process and resets it when asked. Memory that was free inside the
-    process before is given back first, as far as the C library does that.
+    process before is given back first, as far as the C library does that; what runs next has to
+    ask the system for it again, and so takes longer than it usually does.
 
     Args:
         work: what to run, with nothing else running in this process.
@@ -42,8 +43,12 @@ def _status(name: str) -> int:
 
 
 def _trim() -> None:
-    """Gives free memory back to the system: a GNU extension."""
+    """Gives free memory back to the system: a GNU extension. Huge pages are asked for again."""
+    from builders.allocator import ask_for_huge_pages
+
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        libc = ctypes.CDLL("libc.so.6")
+        libc.malloc_trim(0)
     except (OSError, AttributeError):
         return
+    ask_for_huge_pages(libc)

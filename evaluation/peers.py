@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +21,8 @@ from evaluation.benchmark_run import Outcome, Photo, Record, Report, run_pass
 from evaluation.codecs import CodecError, Pixels
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+ANSWER: Final = "@answer "
+"""What answers begin with; see benchmarks/peer_server.py."""
 
 
 @dataclass(frozen=True)
@@ -90,26 +93,33 @@ class PeerProcess:
     def __init__(self, project: Project) -> None:
         self.project = project
         if not project.python.is_file():
+            way = f"`{project.script} --version` makes it"
+            if project.variable in os.environ:
+                way = f"{project.variable} names it; without that, {way}"
             raise MissingPeerError(
-                f"{project.label} is not installed: {project.python} is missing; "
-                f"`{project.script} --version` makes it"
+                f"{project.label} is not installed: {project.python} is missing; {way}"
             )
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [project.python, ROOT / project.server],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
+        try:
+            self._process = subprocess.Popen(
+                [project.python, ROOT / project.server],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
+        except OSError as error:
+            self._errors.close()
+            raise MissingPeerError(f"{project.label}: {project.python}: {error.strerror}") from None
         try:
             about = self.ask({"do": "about"})
         except CodecError as error:
             self.close()
             raise MissingPeerError(f"{project.label} in {project.python}: {error}") from None
         self.versions: dict[str, str] = about["versions"]
-        self.architectures: list[str] = about["architectures"]
+        self.architectures: dict[str, str] = about["architectures"]
+        """Their names, and their numbers of channels."""
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request; see benchmarks/peer_server.py.
@@ -122,13 +132,22 @@ class PeerProcess:
         with suppress(BrokenPipeError):  # where it has ended, what it said last is told below
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
+        for line in self._process.stdout:  # what does not begin so, libraries have printed
+            if line.startswith(ANSWER):
+                break
+        else:
             raise CodecError(self._last_words())
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line.removeprefix(ANSWER))
         if "error" in answer:
             raise CodecError(answer["error"])
         return answer
+
+    @property
+    def server_digest(self) -> str:
+        """SHA-256 of what runs in the process, in hexadecimal digits."""
+        server = ROOT / self.project.server
+        parts = [server, ROOT / "benchmarks" / "peer_server.py"]
+        return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
 
     def code(self, architecture: str, pixels: Pixels, threads: int, repeats: int) -> dict[str, Any]:
         """Times of a picture, uint8 (H, W, 3): warm calls, in seconds."""
@@ -192,7 +211,8 @@ class Peer:
     @property
     def label(self) -> str:
         """For people."""
-        return f"{self.architecture} ({self.process.project.label}), random weights"
+        project, channels = self.process.project, self.process.architectures[self.architecture]
+        return f"{self.architecture} ({project.label}; {channels}), random weights"
 
     @property
     def published(self) -> str | None:
@@ -207,7 +227,12 @@ class Peer:
     @property
     def about(self) -> dict[str, Any]:
         """What decides on its times."""
-        return {"options": {"weights": "random"}, "versions": self.process.versions}
+        channels = self.process.architectures[self.architecture]
+        return {
+            "options": {"weights": "random", "channels": channels},
+            "versions": self.process.versions,
+            "server": self.process.server_digest,
+        }
 
 
 def measure_peers(
@@ -284,7 +309,7 @@ def choose_peers(
             raise KeyError(
                 f"{name}: {process.project.label} is timed with {', '.join(process.architectures)}"
             )
-        wanted = [architecture] if architecture else process.architectures
+        wanted = [architecture] if architecture else list(process.architectures)
         for each in wanted:
             peer = Peer(process, each, threads)
             chosen[peer.name] = peer

@@ -51,7 +51,38 @@ def test_where_memory_is_counted_when_it_is_asked_for_none_is_reserved(
     strict, libc = tmp_path / "overcommit_memory", SimpleNamespace()
     strict.write_text("2\n", encoding="ascii")
     monkeypatch.setattr(allocator, "_OVERCOMMIT", strict)
-    allocator._ask_for_huge_pages(libc)  # which has no malloc
+    allocator.ask_for_huge_pages(libc)  # which has no malloc
     strict.write_text("0\n", encoding="ascii")
     with pytest.raises(AttributeError):
-        allocator._ask_for_huge_pages(libc)
+        allocator.ask_for_huge_pages(libc)
+
+
+HUGE = """
+import ctypes
+from pathlib import Path
+from builders.allocator import keep_freed_memory
+from evaluation.peak_memory import with_peak
+def asked_for():
+    heap, found = False, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        heap = line.endswith("[heap]") if "-" in line.split()[0] else heap
+        found = found or (heap and line.startswith("VmFlags:") and " hg" in line)
+    return found
+print(asked_for())
+keep_freed_memory()
+print(asked_for())
+ctypes.CDLL(None).malloc_trim(0)
+print(asked_for())
+with_peak(lambda: None)
+print(asked_for())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells")
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="without huge pages"
+)
+def test_the_heap_is_in_huge_pages_also_after_memory_was_measured() -> None:
+    command = [sys.executable, "-c", HUGE]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert found == ["False", "True", "False", "True"]

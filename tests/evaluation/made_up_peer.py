@@ -30,4 +30,6 @@ class Upside:
 
 
 if __name__ == "__main__":
-    serve(("numpy",), ("bmshj2018-hyperprior", "damaged"), Upside, lambda threads: None)
+    serve(
+        ("numpy",), {"bmshj2018-hyperprior": "N 3", "damaged": "N 4"}, Upside, lambda threads: None
+    )

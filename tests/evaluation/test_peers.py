@@ -75,9 +75,32 @@ def test_a_process_that_ends_is_told_of_with_its_last_words(project, tmp_path):
         PeerProcess(dataclasses.replace(project, server=str(script)))
 
 
+def test_what_libraries_print_is_no_answer(project, tmp_path):
+    script = tmp_path / "talks.py"
+    made_up = (HERE / "made_up_peer.py").read_text(encoding="utf-8")
+    benchmarks = HERE.parents[1] / "benchmarks"
+    made_up = made_up.replace(
+        'str(Path(__file__).resolve().parents[2] / "benchmarks")', repr(str(benchmarks))
+    )
+    noise = "import os\nprint('welcome')\nos.write(1, b'from C, without an end')\n"
+    script.write_text(noise + made_up, encoding="utf-8")
+    with PeerProcess(dataclasses.replace(project, server=str(script))) as process:
+        assert process.architectures == {"bmshj2018-hyperprior": "N 3", "damaged": "N 4"}
+
+
+def test_a_python_that_is_none(project, monkeypatch, tmp_path):
+    (tmp_path / "python").write_text("no program", encoding="utf-8")
+    monkeypatch.setenv("CODECSMITH_COMPRESSAI_PYTHON", str(tmp_path / "python"))
+    with pytest.raises(MissingPeerError, match="Permission denied"):
+        PeerProcess(project)
+
+
 def test_an_environment_that_is_not_there(project, monkeypatch, tmp_path):
     monkeypatch.setenv("CODECSMITH_COMPRESSAI_PYTHON", str(tmp_path / "python"))
-    with pytest.raises(MissingPeerError, match=r"benchmarks/compressai.sh --version. makes it"):
+    with pytest.raises(
+        MissingPeerError,
+        match=r"CODECSMITH_COMPRESSAI_PYTHON names it.*compressai.sh --version. makes it",
+    ):
         PeerProcess(project)
 
 

@@ -342,10 +342,10 @@ def test_other_projects_are_timed_beside(call, monkeypatch):
     assert status == 0
     (entry,) = results()["peers"]
     assert entry["name"] == "compressai-bmshj2018-hyperprior"
-    assert entry["about"]["options"] == {"weights": "random"}
+    assert entry["about"]["options"] == {"weights": "random", "channels": "N 3"}
     rows = table_of("Speed and memory")
-    assert rows[-1]["codec"] == "bmshj2018-hyperprior (CompressAI), random weights"
-    assert "their speed is measured, and nothing else" in Path("out/results.md").read_text()
+    assert rows[-1]["codec"] == "bmshj2018-hyperprior (CompressAI; N 3), random weights"
+    assert "their speed is measured, and nothing else of them" in Path("out/results.md").read_text()
     assert "random weights" in Path("out/index.html").read_text()
 
 

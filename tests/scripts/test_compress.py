@@ -82,6 +82,17 @@ def test_folders_files_and_broken_ones_together(call):
     assert files_in("out") == ["out/a.nic", "out/c.nic", "out/deep/b.nic"]
 
 
+@pytest.mark.parametrize(("files", "workers", "shared"), [(3, 2, 2), (1, 2, 1), (3, 1, 1)])
+def test_pictures_at_a_time_share_the_cores(call, monkeypatch, files, workers, shared):
+    asked = []
+    monkeypatch.setattr(coding_flags, "share_cores", asked.append)
+    names = [f"{number}.png" for number in range(files)]
+    for name in names:
+        save(name)
+    assert call(*names, f"--workers={workers}")[0] == 0
+    assert asked == [shared]
+
+
 def test_a_named_output(call):
     save("a.png")
     assert call("a.png", "-o", "deep/x.nic")[0] == 0
