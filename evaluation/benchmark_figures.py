@@ -104,7 +104,8 @@ def speed(results: Entry) -> np.ndarray | None:
     if not found:
         return None
     styles = {entry["name"]: style for entry, style in _styled(results["codecs"])}
-    figure = Figure(figsize=(11.5, 5.2), dpi=_DPI, layout="constrained")
+    rows = -(-len(found) // 2)
+    figure = Figure(figsize=(11.5, 5.0 + 0.18 * rows), dpi=_DPI, layout="constrained")
     figure.set_facecolor("white")
     anchor = anchor_label(results)
     panels = figure.subplots(1, 2, sharey=True)
@@ -128,7 +129,8 @@ def speed(results: Entry) -> np.ndarray | None:
     panels[0].set_ylabel(f"BD-rate against {anchor}, %; lower is smaller")
     cores = results["environment"]["cores"]
     panels[0].set_title(f"up to {cores} threads", loc="left", fontsize=10, color=_INK)
-    panels[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+    entries = panels[1].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return _render(figure)
 
 
