@@ -277,9 +277,10 @@ def trained(source, step_seconds, epochs=2, start=0, workers=1):
 
 
 def test_a_step_that_waits_for_slow_data_says_so():
-    for each in trained(Slow(0.04), step_seconds=0.0):
-        assert each["time/data_wait_fraction"] > 0.7
-        assert each["time/step_ms"] > 100  # four images of 40 ms; the first batch is made ahead
+    # Bounds are wide: a busy machine takes its time with all that is not waiting.
+    for each in trained(Slow(0.1), step_seconds=0.0):
+        assert each["time/data_wait_fraction"] > 0.5
+        assert each["time/step_ms"] > 250  # four images of 100 ms; the first batch is made ahead
 
 
 def test_a_step_that_is_slower_than_its_data_does_not_wait():
