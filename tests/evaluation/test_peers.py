@@ -10,16 +10,8 @@ import pytest
 
 from evaluation.benchmark_run import Photo
 from evaluation.codecs import CodecError
-from evaluation.peers import (
-    PROJECTS,
-    MissingPeerError,
-    Peer,
-    PeerProcess,
-    choose_peers,
-    measure_peers,
-    peer_entry,
-    projects_of,
-)
+from evaluation.peer_process import PROJECTS, MissingPeerError, PeerProcess, projects_of
+from evaluation.peers import Peer, choose_peers, measure_peers, peer_entry
 
 HERE = Path(__file__).parent
 
