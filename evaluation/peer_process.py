@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -35,6 +35,9 @@ class Project:
         script: what makes the environment and runs Python there.
         server: what is run there; see benchmarks/peer_server.py.
         published: whether the points published for its architectures are of this very code.
+        interpreter: a Python to take in any case.
+        arguments: of the server.
+        settings: variables of its environment.
     """
 
     name: str
@@ -44,10 +47,15 @@ class Project:
     script: str
     server: str
     published: bool
+    interpreter: Path | None = None
+    arguments: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def python(self) -> Path:
         """Where its Python is, or would be."""
+        if self.interpreter is not None:
+            return self.interpreter
         given = os.environ.get(self.variable)
         return Path(given) if given else ROOT / self.folder / "bin" / "python"
 
@@ -110,12 +118,12 @@ class PeerProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                [project.python, ROOT / project.server],
+                [project.python.absolute(), ROOT / project.server, *project.arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **project.settings},
             )
         except OSError as error:
             self._errors.close()
