@@ -30,10 +30,12 @@ from builders.clips import frames_of
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
+from builders.rate_distortion import RateDistortion
 from builders.run_folder import RunFolder, write_atomically
 from builders.run_log import MetricsFile, RunLog, StepClock
 from builders.spec import Spec
 from builders.splits import SPLIT_NAMES
+from builders.step_log import StepLog
 from evaluation.figures import curve_figure, reconstruction_grid, save_png
 
 INTERRUPTED_STATUS = 130
@@ -80,6 +82,7 @@ class Session:
         state: TrainingState,
         samples: np.ndarray,
         metric_values: list[Any] | None = None,
+        scatter: RateDistortion | None = None,
     ) -> None:
         self.spec = spec
         self.options = options
@@ -93,6 +96,7 @@ class Session:
         self.best_path = folder.best
         self.log_dir = folder.tensorboard if progress.log_dir is None else Path(progress.log_dir)
         self.samples = samples
+        self.scatter = scatter
 
     def fit(self, say: Say) -> int:
         """Trains to the last epoch; returns the exit status."""
@@ -105,7 +109,9 @@ class Session:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
         clock = StepClock(feed, self.spec.training.batch_size, self.spec.dataset.clip_frames)
-        log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
+        steps = StepLog(self.log_dir, feed, self.spec.training.batch_size, progress)
+        shown = (self.samples, clock, self.scatter, steps)
+        log = RunLog(self.spec, self.folder, self.log_dir, progress, *shown)
         ended_well = False
         with StopSignals() as signals:
             callbacks = self.callbacks(log, clock, feed, signals)

@@ -18,6 +18,7 @@ from builders.model_builder import ModelBuilder
 from builders.optimizers import build_optimizer
 from builders.precision import Precision, choose_precision
 from builders.progress import ProgressReport
+from builders.rate_distortion import rate_distortion_of
 from builders.run_folder import (
     RunFolder,
     create_run_folder,
@@ -131,6 +132,7 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     splits = open_splits(spec, quiet=not options.verbosity)
     feeds = _feeds(spec, splits)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
+    scatter = rate_distortion_of(spec, compressor, splits, len(samples))
     compressor.compile(optimizer=build_optimizer(spec, compressor))
     if options.start_from is not None:
         load_weights(compressor, spec, find_weights(options.start_from))
@@ -153,7 +155,17 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     if trouble:
         say(f"warning    {trouble}")
     return Session(
-        spec, options, compressor, folder, feeds, splits, progress, state, samples, metric_values
+        spec,
+        options,
+        compressor,
+        folder,
+        feeds,
+        splits,
+        progress,
+        state,
+        samples,
+        metric_values,
+        scatter,
     )
 
 
