@@ -25,7 +25,7 @@ def hyperparameters(spec: Spec, compressor: ImageCompressor) -> dict[str, Any]:
         "parameters": compressor.count_params(),
         "dataset": dataset.name,
         "backend": keras.backend.backend(),
-        "precision": compressor.generator.encoder.dtype_policy.name,
+        "precision": _precision(compressor),
         "batch_size": training.batch_size,
         "latent_dims": training.latent_dims,
         "optimizer": optimizer,
@@ -46,6 +46,14 @@ def hyperparameters(spec: Spec, compressor: ImageCompressor) -> dict[str, Any]:
         values[f"loss/{details.get('name') or name}"] = json.dumps(details)
     trade_off = _lambda(spec.sections.loss)
     return values if trade_off is None else {**values, "lambda": trade_off}
+
+
+def _precision(compressor: ImageCompressor) -> str:
+    """What most layers compute in; the last of each stack stay float32."""
+    generator = compressor.generator
+    layers = (*generator.encoder.stack, *generator.decoder.stack)
+    names = {layer.dtype_policy.name for layer in layers} - {"float32"}
+    return ", ".join(sorted(names)) or "float32"
 
 
 def _flat(group: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from architectures.rate import BITS
 from builders.clips import frames_of
 from builders.data_splits import Splits
 from builders.loader import BatchLoader
+from builders.sources import SubsetSource
 from builders.spec import Spec
 from constants.defaults import SCATTER_PICTURES, SCATTER_SIDE, SCATTER_TILES
 from evaluation.rate_distortion_figure import Curve, Points, rate_distortion_figure
@@ -97,7 +98,9 @@ def rate_distortion_of(
 
 
 def scatter_tiles(spec: Spec, splits: Splits) -> np.ndarray:
-    """The first validation images as evaluation sees them, their middle where they are large.
+    """Validation images as evaluation sees them, their middle where they are large.
+
+    They are spread over the whole split, whose neighbours may be parts of one picture.
 
     Args:
         spec: whether the model takes parts of images.
@@ -105,18 +108,22 @@ def scatter_tiles(spec: Spec, splits: Splits) -> np.ndarray:
 
     Returns:
         uint8 (N, H, W, C), or clips (N, T, H, W, C) with N * T frames; at most `SCATTER_TILES`
-        images of at most `SCATTER_SIDE` a side if that is free, and no more pixels than those have.
+        images of at most `SCATTER_SIDE` a side if that is free, and not many more pixels than those
+        have.
     """
-    loader = BatchLoader(splits.validation, 1, transform=splits.evaluation_transform, workers=0)
+    source = splits.validation
     sides = [SCATTER_SIDE if side is None else side for side in spec.input_shape[:2]]
-    tiles: list[np.ndarray] = []
-    frames = pixels = 0
-    for (item,) in loader.batches(0):
-        tiles.append(_middle(item, sides))
-        frames += math.prod(tiles[-1].shape[:-3])
-        pixels += math.prod(tiles[-1].shape[:-1])
-        if frames >= SCATTER_TILES or pixels >= SCATTER_TILES * SCATTER_SIDE**2:
-            break
+
+    def middles(rows: np.ndarray) -> list[np.ndarray]:
+        loader = BatchLoader(
+            SubsetSource(source, rows), 1, transform=splits.evaluation_transform, workers=0
+        )
+        return [_middle(item, sides) for (item,) in loader.batches(0)]
+
+    shape = middles(np.arange(1))[0].shape
+    frames, pixels = math.prod(shape[:-3]), math.prod(shape[:-1])
+    room = min(SCATTER_TILES // frames, SCATTER_TILES * SCATTER_SIDE**2 // pixels, len(source))
+    tiles = middles(np.linspace(0, len(source) - 1, max(1, room)).round().astype(np.int64))
     common = [min(tile.shape[axis] for tile in tiles) for axis in (-3, -2)]
     return np.stack([_middle(tile, common) for tile in tiles])
 

@@ -130,7 +130,6 @@ def _draw_path(axes: Axes, path: Points) -> None:
         "linestyle": "none",
         "markersize": 9,
         "markeredgecolor": "white",
-        "zorder": 6,
     }
     axes.plot(x[-1:], y[-1:], **ours, **now, label=label, zorder=6)
 
