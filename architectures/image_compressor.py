@@ -11,6 +11,7 @@ from architectures.discriminator import Discriminator
 from architectures.losses import Adversarial, LossTerm, total_loss
 from architectures.metrics import ImageMetric
 from architectures.prediction import as_frames
+from architectures.rate import PartOfRate, parts_of_rate
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -41,7 +42,8 @@ class ImageCompressor(keras.Model):
         self.generator = generator
         self.discriminator = discriminator
         self.loss_terms = list(loss_terms)
-        self._reports = _Reports(self.loss_terms, image_metrics, discriminator is not None)
+        rates = parts_of_rate(generator.entropy_model, image_metrics)
+        self._reports = _Reports(self.loss_terms, image_metrics, discriminator is not None, rates)
 
     @property
     def encoder(self) -> Any:
@@ -55,8 +57,9 @@ class ImageCompressor(keras.Model):
 
     @property
     def metrics(self) -> list[Any]:
-        """The loss, each of its terms, and the image metrics."""
-        return [*super().metrics, *self._reports.means, *self._reports.image_metrics]
+        """The loss, each of its terms, the image metrics, and the parts of the rate."""
+        reports = self._reports
+        return [*super().metrics, *reports.means, *reports.image_metrics, *reports.rates]
 
     def image_metrics(self) -> list[ImageMetric]:
         """What is reported beside the loss. A method: Keras would store a property's values."""
@@ -110,7 +113,7 @@ class ImageCompressor(keras.Model):
         values = y_pred["loss_terms"]
         for mean in self._reports.means:
             mean.update_state(values[mean.name])
-        for metric in self._reports.image_metrics:
+        for metric in (*self._reports.image_metrics, *self._reports.rates):
             metric.update_state(y_pred)
         return self.get_metrics_result()
 
@@ -175,8 +178,13 @@ class _Reports:
     """
 
     def __init__(
-        self, loss_terms: Sequence[LossTerm], image_metrics: Sequence[ImageMetric], judged: bool
+        self,
+        loss_terms: Sequence[LossTerm],
+        image_metrics: Sequence[ImageMetric],
+        judged: bool,
+        rates: Sequence[PartOfRate],
     ) -> None:
         names = [term.tag for term in loss_terms] + ["discriminator_loss"] * judged
         self.means = [keras.metrics.Mean(name=name) for name in names]
         self.image_metrics = list(image_metrics)
+        self.rates = list(rates)

@@ -1,5 +1,6 @@
 """The rate: what the entropy model says the latents of an image cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,9 @@ from architectures.metrics import ImageMetric
 
 BITS = "bits_"
 """Outputs whose name begins so are bits of one image, (B,), float32: `bits_y`, `bits_z`."""
+
+PART_NAMES = {"bits_y": "bpp_latents", "bits_z": "bpp_hyper_latents"}
+"""What logs call the parts of the rate."""
 
 
 def bits_per_pixel(outputs: Outputs) -> Any:
@@ -60,3 +64,33 @@ class Rate(ImageMetric):
 
     def per_image(self, outputs: Outputs) -> Any:
         return bits_per_pixel(outputs)
+
+
+class PartOfRate(ImageMetric):
+    """Bits per pixel of one part of the rate, averaged over images.
+
+    Args:
+        key: of the outputs, begins with `bits_`.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(name=PART_NAMES.get(key, f"bpp_{key.removeprefix(BITS)}"))
+        self.requires = ("x", key)
+        self.key = key
+
+    def per_image(self, outputs: Outputs) -> Any:
+        return bits_per_pixel({"x": outputs["x"], self.key: outputs[self.key]})
+
+
+def parts_of_rate(entropy_model: Any, image_metrics: Sequence[ImageMetric]) -> list[PartOfRate]:
+    """A metric for each part of an entropy model's rate, for logs that nobody asked for.
+
+    Args:
+        entropy_model: names its outputs in `aux_keys`; None gives none.
+        image_metrics: of the spec. Where the rate has one part and `Rate` is among them, that part
+            would be logged twice.
+    """
+    keys = [key for key in getattr(entropy_model, "aux_keys", ()) if key.startswith(BITS)]
+    if len(keys) == 1 and any(type(metric) is Rate for metric in image_metrics):
+        return []
+    return [PartOfRate(key) for key in keys]

@@ -19,6 +19,7 @@ from builders.resuming import resume_differences
 from builders.run_folder import UNFINISHED, RunFolder, write_atomically
 from builders.seals import is_sealed, seal
 from builders.spec import Spec, architecture, difference
+from builders.state_upgrades import stored_variables
 
 SPEC_ATTRIBUTE = "codecsmith_spec"
 INFO_ATTRIBUTE = "codecsmith_info"
@@ -239,6 +240,7 @@ class TrainingState:
         _refuse(lines, f"{self._path}: the state of another spec than {self._spec.source}:")
         for group, variables in self._groups().items():
             count = sum(key.startswith(f"{group}/") for key in arrays)
+            variables = stored_variables(variables, meta["paths"][group])  # noqa: PLW2901
             if count != len(variables):
                 raise UserError(
                     f"{self._path}: holds {count} {group} variables, this spec has {len(variables)}"

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from architectures.image_compressor import ImageCompressor
+from builders.gradient_norms import watch_gradients
 from builders.registry import Registry
 from builders.spec import Spec
 
@@ -50,6 +51,7 @@ def make_optimizer(
         theirs = compressor.discriminator.trainable_variables
         optimizer = keras.optimizers.MultiOptimizer(_NetworkMap(optimizer, opponent, theirs))
     optimizer.build(compressor.trainable_variables)
+    watch_gradients(optimizer)
     return optimizer
 
 

@@ -18,6 +18,8 @@ LOGGED = {
     "learning_rate": "the step size",
     "discriminator_learning_rate": "the discriminator's step size",
     "discriminator_loss": "what the discriminator minimises",
+    "bpp_latents": "the latents' part of the rate",
+    "bpp_hyper_latents": "the hyper-latents' part of the rate",
 }
 """Names in a run's log that no loss term or metric can have."""
 

@@ -13,12 +13,19 @@ from builders.callbacks import Progress
 from builders.clips import ClipSource, frames_of
 from builders.event_writer import EventWriter
 from builders.feed import EpochFeed
+from builders.gradient_norms import take_gradient_norms
+from builders.hyperparameters import hyperparameters
 from builders.loader import BatchLoader
 from builders.optimizers import learning_rates
+from builders.rate_distortion import BPP, PSNR, RateDistortion, due
 from builders.run_folder import RunFolder, write_atomically
 from builders.spec import Spec
+from builders.step_log import StepLog
 from constants.defaults import LOGGED_ERROR_GAIN, LOGGED_IMAGES
-from evaluation.figures import reconstruction_grid
+from evaluation.figures import reconstruction_grid, save_png
+
+_NOT_SPLIT = ("time", "rate_distortion", "gradient_norm", "discriminator_gradient_norm")
+"""What the names of values begin with that are of no split, before a slash."""
 
 
 class StepClock(keras.callbacks.Callback):
@@ -30,8 +37,8 @@ class StepClock(keras.callbacks.Callback):
     - `data_wait_fraction`: share of that time in which the step waited for its batch, in [0, 1].
     - `validation_seconds`: the pass over the validation images.
 
-    The step sizes of the optimizers are among the figures too. They stand apart from Keras' log, so
-    that its progress line stays readable.
+    The step sizes of the optimizers and the norms of their gradients are among the figures too.
+    They stand apart from Keras' log, so that its progress line stays readable.
 
     Args:
         feed: what the steps are fed from; knows the images of an epoch and the time waited.
@@ -68,7 +75,8 @@ class StepClock(keras.callbacks.Callback):
             self._first_end, self._first_wait = self._last_end, self._feed.loader.wait_seconds
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.figures = learning_rates(self.model.optimizer)
+        optimizer = self.model.optimizer
+        self.figures = {**learning_rates(optimizer), **take_gradient_norms(optimizer)}
         begin, steps, images = self._begin, self._steps, self._images
         wait = self._feed.loader.wait_seconds
         if not self._compiled and steps > 1:
@@ -91,7 +99,9 @@ class RunLog(keras.callbacks.Callback):
         tensorboard_dir: where event files go.
         progress: tells where the run goes on; what an earlier piece wrote later is taken back.
         samples: uint8 (N, H, W, C), validation images shown every epoch.
-        clock: gives what is logged beside losses and metrics.
+        clock: gives what is logged beside losses and metrics; what is measured here is added.
+        scatter: measures and draws tiles between rate and distortion; None for no such picture.
+        steps: writes points within epochs; None for none.
     """
 
     def __init__(
@@ -102,6 +112,8 @@ class RunLog(keras.callbacks.Callback):
         progress: Progress,
         samples: np.ndarray,
         clock: StepClock,
+        scatter: RateDistortion | None = None,
+        steps: StepLog | None = None,
     ) -> None:
         super().__init__()
         self._spec = spec
@@ -110,6 +122,8 @@ class RunLog(keras.callbacks.Callback):
         self._progress = progress
         self._samples = samples
         self._directory = tensorboard_dir
+        self._scatter = scatter
+        self._steps = steps
         self._writer: EventWriter | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -121,13 +135,23 @@ class RunLog(keras.callbacks.Callback):
             text = json.dumps(self._spec.resolved(), indent=2, ensure_ascii=False)
             indented = "\n".join("    " + line for line in text.splitlines())
             self._writer.text("spec", indented, step=first)
-        self._writer.hparams(hyperparameters(self._spec))
+        self._writer.hparams(hyperparameters(self._spec, self.model))
         self._writer.flush()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._steps is not None:
+            self._steps.epoch_begins()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._steps is not None:
+            self._steps.step_ends(batch, logs or {}, self)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         writer = self._writer
         assert writer is not None
         step = epoch + 1
+        if self._scatter is not None:
+            self._clock.figures |= self._scatter.measure(self.model)
         for name, value in {**(logs or {}), **self._clock.figures}.items():
             writer.scalar(scalar_tag(name), value, step)
         outputs = self.model.predict_on_batch(self._samples)
@@ -138,13 +162,25 @@ class RunLog(keras.callbacks.Callback):
         )
         writer.image("original | regenerated | error", grid, step)
         writer.histogram("latents", np.asarray(outputs["y"]), step)
+        if self._scatter is not None and due(step, self._progress.epochs):
+            picture = self._scatter.draw(self._way(epoch))
+            writer.image("rate_distortion", picture, step)
+            save_png(picture, self._folder.path / "rate_distortion.png")
         writer.flush()
+
+    def _way(self, epoch: int) -> dict[str, list[float]]:
+        """Rate and distortion of the epochs up to this one; the history gets this one later."""
+        history, now = self._progress.history, self._clock.figures
+        unknown = [float("nan")] * epoch
+        return {name: [*history.get(name, unknown), now[name]] for name in (BPP, PSNR)}
 
     def close(self, success: bool) -> None:
         """Ends the event file; `success` is what the HParams table shows."""
         if self._writer is not None:
             self._writer.close(success)
             self._writer = None
+        if self._steps is not None:
+            self._steps.close()
 
 
 class MetricsFile(keras.callbacks.Callback):
@@ -165,8 +201,11 @@ class MetricsFile(keras.callbacks.Callback):
         self._clock = clock
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        history = self._progress.history
         for name, value in {**(logs or {}), **self._clock.figures}.items():
-            self._progress.history.setdefault(name, []).append(float(value))
+            # What a run of an earlier version did not log yet has no number for its epochs.
+            values = history.setdefault(name, [float("nan")] * epoch)
+            values.append(float(value))
         write_metrics(self._folder, self._progress.history)
 
 
@@ -182,31 +221,11 @@ def write_metrics(folder: RunFolder, history: dict[str, list[float]]) -> None:
 
 def scalar_tag(name: str) -> str:
     """`val_psnr` -> `psnr/validation`, `psnr` -> `psnr/train`: grouped by the quantity."""
-    if name.startswith("time/") or name.endswith("learning_rate"):
+    if name.endswith("learning_rate") or name.split("/", maxsplit=1)[0] in _NOT_SPLIT:
         return name
     if name.startswith("val_"):
         return f"{name[4:]}/validation"
     return f"{name}/train"
-
-
-def hyperparameters(spec: Spec) -> dict[str, Any]:
-    """What runs are compared by in TensorBoard's HParams page."""
-    training = spec.training
-    ((optimizer, arguments),) = training.optimizer.items()
-    rate = arguments.get("learning_rate")
-    values: dict[str, Any] = {
-        "model": spec.name,
-        "dataset": spec.dataset.name,
-        "batch_size": training.batch_size,
-        "latent_dims": training.latent_dims,
-        "optimizer": optimizer,
-        "learning_rate": rate if isinstance(rate, int | float) else json.dumps(rate),
-        "seed": training.seed,
-    }
-    for term in spec.sections.loss:
-        ((name, details),) = term.items()
-        values[f"loss/{name}"] = json.dumps(details)
-    return values
 
 
 def logged_samples(source: Any, transform: Any, count: int = LOGGED_IMAGES) -> np.ndarray:

@@ -27,10 +27,12 @@ from builders.checkpoint import TrainingState
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
+from builders.rate_distortion import RateDistortion
 from builders.rounds import Round, enter_round, rounds_of, splits_of_round
 from builders.run_folder import RunFolder
 from builders.run_log import MetricsFile, RunLog, StepClock
 from builders.spec import Spec
+from builders.step_log import StepLog
 from builders.transforms import ImageTransform
 
 INTERRUPTED_STATUS = 130
@@ -77,6 +79,7 @@ class Session:
         state: TrainingState,
         samples: np.ndarray,
         metric_values: list[Any] | None = None,
+        scatter: RateDistortion | None = None,
     ) -> None:
         self.spec = spec
         self.options = options
@@ -91,6 +94,7 @@ class Session:
         self.rounds = rounds_of(spec)
         self.log_dir = folder.tensorboard if progress.log_dir is None else Path(progress.log_dir)
         self.samples = samples
+        self.scatter = scatter
 
     def fit(self, say: Say) -> int:
         """Trains to the last epoch; returns the exit status."""
@@ -103,12 +107,15 @@ class Session:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
         clock = StepClock(self.feeds["train"], self.spec.dataset.clip_frames)
-        log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
+        steps = StepLog(self.log_dir, progress)
+        shown = (self.samples, clock, self.scatter, steps)
+        log = RunLog(self.spec, self.folder, self.log_dir, progress, *shown)
         ended_well = False
         with StopSignals() as signals:
             try:
                 for part in self.rounds[progress.round :]:
                     self.enter(part, say)
+                    steps.follow(self.feeds["train"], *self.steps_before(part))
                     self.fit_round(part, log, clock, signals)
                     self.metric_values = None  # of the epoch that was cut, which is whole now
                     if self.compressor.stop_training:
@@ -140,6 +147,13 @@ class Session:
             f"round      {part.index + 1} of {len(self.rounds)}: epochs {part.first_epoch + 1} to "
             f"{part.end_epoch}, {part.batch_size} images a step{crop}"
         )
+
+    def steps_before(self, part: Round) -> tuple[int, int]:
+        """Epochs and steps of the rounds before one."""
+        images, steps = self.feeds["train"].loader.images, 0
+        for each in self.rounds[: part.index]:
+            steps += (each.end_epoch - each.first_epoch) * -(-images // each.batch_size)
+        return part.first_epoch, steps
 
     def fit_round(self, part: Round, log: RunLog, clock: StepClock, signals: StopSignals) -> None:
         """Trains to the end of a round."""

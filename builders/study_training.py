@@ -10,6 +10,7 @@ from typing import Any
 from builders.checkpoint import read_progress
 from builders.errors import RunError, UserError
 from builders.resuming import resume_differences
+from builders.rounds import last_epoch
 from builders.run_folder import RunFolder
 from builders.session import INTERRUPTED_STATUS, TrainOptions
 from builders.spec import Spec, load_spec
@@ -112,7 +113,7 @@ def finished(candidate: Candidate) -> Trained | None:
         stopped = bool(report["stopped"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder.report}: damaged: {error}") from None
-    asked, planned = candidate.spec.training.epochs, before.training.epochs
+    asked, planned = last_epoch(candidate.spec), last_epoch(before)
     if folder.state.exists():
         progress = read_progress(folder.state)
         if progress["epoch"] != found.epochs:

@@ -24,6 +24,7 @@ from builders.feed import EpochFeed
 from builders.model_builder import ModelBuilder
 from builders.precision import Precision, choose_precision
 from builders.progress import ProgressReport
+from builders.rate_distortion import rate_distortion_of
 from builders.rounds import enter_round, rounds_of, splits_of_round
 from builders.run_folder import (
     RunFolder,
@@ -140,6 +141,7 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     for part in rounds:  # what a later one can't use is found now
         splits_of_round(splits, part, spec)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
+    scatter = rate_distortion_of(spec, compressor, splits, len(samples))
     part = rounds[0 if options.resume is None else read_round(options.resume.state)]
     feeds = {
         "train": train_feed(spec, splits_of_round(splits, part, spec), part),
@@ -170,7 +172,17 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     if trouble:
         say(f"warning    {trouble}")
     return Session(
-        spec, options, compressor, folder, feeds, splits, progress, state, samples, metric_values
+        spec,
+        options,
+        compressor,
+        folder,
+        feeds,
+        splits,
+        progress,
+        state,
+        samples,
+        metric_values,
+        scatter,
     )
 
 

@@ -58,3 +58,18 @@ MODEL_MAX_PARAMETERS: Final = 2_000_000_000
 
 QUANTIZERS: Final = ("float32", "naive", "min-max", "k-means")
 """How a codec stores the latents of a model without entropy model; see `codec.quantizers`."""
+
+STEP_LOG_SECONDS: Final = 1.0
+"""Least time in seconds between two points within an epoch in TensorBoard."""
+
+STEP_LOG_STEPS: Final = 20
+"""Least steps between two points within an epoch: short epochs have none."""
+
+SCATTER_TILES: Final = 40
+"""Validation images in the rate-distortion picture; each is a point."""
+
+SCATTER_SIDE: Final = 256
+"""Pixels a side of those images at most, where the model's height and width are free."""
+
+SCATTER_PICTURES: Final = 100
+"""Rate-distortion pictures of a run in TensorBoard at most: a picture is some 80 KB."""
