@@ -31,7 +31,7 @@ def ticks(monkeypatch):
 def feed(steps=100, images=400, epoch=0, start=0):
     class Loader:
         def __init__(self):
-            self.images = images
+            self.images, self.batch_size = images, 4
 
         def __len__(self):
             return steps
