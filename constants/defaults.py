@@ -72,4 +72,4 @@ SCATTER_SIDE: Final = 256
 """Pixels a side of those images at most, where the model's height and width are free."""
 
 SCATTER_PICTURES: Final = 100
-"""Rate-distortion pictures of a run in TensorBoard at most: a picture is some 80 KB."""
+"""Rate-distortion pictures of a run in TensorBoard at most: a picture is some 110 KB."""

@@ -3,6 +3,7 @@
 import copy
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,9 @@ def spec_of(kind="scale", **training):
 def splits_of(images, **transform):
     source = ArraySource(images)
     return Splits(source, source, source, evaluation_transform=ImageTransform(**transform))
+
+
+TAGS = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 def numbered(count, height=8, width=8):
@@ -210,6 +214,10 @@ def test_a_run_logs_them_and_goes_on_with_its_path(workdir, folder, monkeypatch)
     assert {BPP, PSNR, "bpp_latents/train", "bpp_hyper_latents/validation"} <= set(
         events.Tags()["scalars"]
     )
+    tags = events.Tags()
+    for tag in (*tags["scalars"], *tags["tensors"]):
+        name = tag.removesuffix("/train").removesuffix("/validation").replace("|", "\\|")
+        assert f"`{name}" in TAGS or tag.startswith("_hparams_"), tag
     pictures = events.Tensors("rate_distortion")
     assert [event.step for event in pictures] == [1, 2]
     width, height, png = tensor_util.make_ndarray(pictures[-1].tensor_proto)

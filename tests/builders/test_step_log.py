@@ -7,7 +7,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from builders import step_log
 from builders.callbacks import Progress
+from builders.session import TrainOptions
 from builders.step_log import StepLog
+from builders.training import train
 from constants.defaults import STEP_LOG_STEPS
 
 
@@ -132,3 +134,17 @@ def test_a_round_counts_on_where_the_one_before_ended(tmp_path, ticks):
     log.close()
     steps = [step for step, _ in points(tmp_path, "step/loss")]
     assert steps == [21, 41, 61, 81, 121, 141, 161, 181]
+
+
+def test_looking_within_an_epoch_changes_nothing(workdir, finished, tiny, monkeypatch):
+    monkeypatch.setattr(step_log, "STEP_LOG_STEPS", 1)
+    monkeypatch.setattr(step_log, "STEP_LOG_SECONDS", 0.0)
+    run = train(tiny(), TrainOptions(verbosity=0, argv=("train.py",)))
+    history = run.progress.history
+    assert {name: history[name] for name in finished.history} == finished.history
+    found = points(run.choice.folder.tensorboard, "step/loss")
+    assert [step for step, _ in found] == [2, 3, 4, 6, 7, 8, 10, 11, 12]  # four steps an epoch
+    assert all(0 < loss < 2 * max(history["loss"]) for _, loss in found)
+    norms = [value for _, value in points(run.choice.folder.tensorboard, "step/gradient_norm")]
+    for epoch, largest in enumerate(history["gradient_norm/largest"]):
+        assert all(0 < norm < largest + 1e-3 for norm in norms[3 * epoch : 3 * epoch + 3])

@@ -14,6 +14,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+
+from tests.codec_models import conv, photo, spec_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,7 +107,35 @@ def rows(folder):
 def test_a_resumed_run_ends_like_one_in_a_piece(trained):
     assert rows(trained / "cut") == rows(trained / "whole")
     assert len(rows(trained / "cut")) == 2
-    assert "discriminator_loss" in rows(trained / "cut")[0]
+    first = rows(trained / "cut")[0]
+    assert "discriminator_loss" in first
+    for name in ("gradient_norm", "discriminator_gradient_norm"):
+        assert float(first[f"{name}/largest"]) >= float(first[f"{name}/mean"]) > 0
+
+
+def test_a_codec_run_logs_both_parts_of_its_rate_and_its_tiles(python, tmp_path):
+    tree = spec_tree(
+        (None, None, 3),
+        [conv(4, 5, 8)],
+        [conv(3, 5, 8, transposed=True)],
+        ([conv(2, 1)], [conv(4, 1)]),
+        entropy_model={"ScaleHyperprior": {}},
+    )
+    tree["loss"] = [{"BitsPerPixel": {}}, {"MSE": {"scale": 255, "weight": 0.01}}]
+    tree["dataset"] = {"name": "pictures"}
+    tree["training"] = {"epochs": 1, "batch_size": 4}
+    (tmp_path / "codec.json").write_text(json.dumps(tree))
+    (tmp_path / "pictures").mkdir()
+    for index in range(12):
+        picture = Image.fromarray(photo(16, 16, seed=index))
+        picture.save(tmp_path / "pictures" / f"{index}.png")
+    done = run(python, tmp_path, ROOT / "train.py", "--model", "codec.json", "--run_dir", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = rows(tmp_path / "run")
+    parts = float(row["val_bpp_latents"]) + float(row["val_bpp_hyper_latents"])
+    assert float(row["val_bits_per_pixel"]) == pytest.approx(parts, rel=1e-5)
+    assert float(row["rate_distortion/bpp"]) > 0 and float(row["rate_distortion/psnr_db"]) > 0
+    assert Image.open(tmp_path / "run" / "rate_distortion.png").size[0] > 500
 
 
 PREDICT = """
