@@ -14,7 +14,9 @@ from builders.data_splits import Splits
 from builders.dataset_builder import DatasetBuilder
 from builders.errors import UserError
 from builders.feed import EpochFeed
+from builders.jax_dispatch import dispatch_steps
 from builders.model_builder import ModelBuilder
+from builders.on_device import training_feed
 from builders.optimizers import build_optimizer
 from builders.precision import Precision, choose_precision
 from builders.progress import ProgressReport
@@ -129,9 +131,11 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     """
     compressor, summary, precision = build_compressor(spec)
     splits = open_splits(spec, quiet=not options.verbosity)
-    feeds = _feeds(spec, splits)
+    feeds = _feeds(spec, splits, quiet=not options.verbosity)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
-    compressor.compile(optimizer=build_optimizer(spec, compressor))
+    steps = spec.training.steps_per_dispatch
+    compressor.compile(optimizer=build_optimizer(spec, compressor), steps_per_execution=steps)
+    dispatch_steps(compressor, feeds["train"], steps)
     if options.start_from is not None:
         load_weights(compressor, spec, find_weights(options.start_from))
     asked = Progress(
@@ -149,7 +153,8 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     else:
         state.save(progress.to_json())  # so that a run can always be gone on with
     trouble = point_latest(folder)
-    _describe(say, spec, folder, splits, summary, precision, progress)
+    data = [*splits.describe(), *filter(None, [feeds["train"].note])]
+    _describe(say, spec, folder, data, summary, precision, progress)
     if trouble:
         say(f"warning    {trouble}")
     return Session(
@@ -199,12 +204,11 @@ def open_splits(spec: Spec, quiet: bool = False) -> Splits:
         return builder.build()
 
 
-def _feeds(spec: Spec, splits: Splits) -> dict[str, EpochFeed]:
+def _feeds(spec: Spec, splits: Splits, quiet: bool) -> dict[str, EpochFeed]:
     size, shape = spec.training.batch_size, image_shape(spec, splits)
-    return {
-        "train": EpochFeed(splits.loader("train", size, training=True), shape),
-        "validation": EpochFeed(splits.loader("validation", size), shape),
-    }
+    with ProgressReport(not quiet) as report:
+        train = training_feed(spec, splits, shape, report)
+    return {"train": train, "validation": EpochFeed(splits.loader("validation", size), shape)}
 
 
 def image_shape(spec: Spec, splits: Splits) -> tuple[int | None, ...]:
@@ -250,14 +254,14 @@ def _describe(
     say: Say,
     spec: Spec,
     folder: RunFolder,
-    splits: Splits,
+    data: list[str],
     summary: ModelSummary,
     precision: Precision,
     progress: Progress,
 ) -> None:
     latents = "x".join(str(side) for side in summary.latents)
     say(f"spec       {spec.source} ({spec.name})")
-    for line in splits.describe():
+    for line in data:
         say(f"data       {line}")
     say(
         f"model      {summary.parameters:,} parameters, latents {latents}, "
