@@ -80,6 +80,13 @@ class StepClock(keras.callbacks.Callback):
         self.figures["time/validation_seconds"] = time.perf_counter() - self._last_end
 
 
+class StepBar(keras.callbacks.ProgbarLogger):
+    """Keras' bar; its own counts the last dispatch of an epoch as a full one, beyond the end."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(min(batch, self.target - 1), logs)
+
+
 class RunLog(keras.callbacks.Callback):
     """Writes each epoch's log to TensorBoard, with images and latents.
 

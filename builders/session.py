@@ -31,7 +31,7 @@ from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
 from builders.run_folder import RunFolder, write_atomically
-from builders.run_log import MetricsFile, RunLog, StepClock
+from builders.run_log import MetricsFile, RunLog, StepBar, StepClock
 from builders.spec import Spec
 from builders.splits import SPLIT_NAMES
 from evaluation.figures import curve_figure, reconstruction_grid, save_png
@@ -187,6 +187,7 @@ class Session:
                 signals,
                 self.metric_values,
             ),
+            *([StepBar()] if self._verbosity() else []),
         ]
 
     def _kept(self) -> str:
