@@ -108,7 +108,7 @@ class StopSignals:
 
 
 class LossGuard(keras.callbacks.Callback):
-    """Stops the run at the first step whose loss is not a number.
+    """Stops the run at the first step, or dispatch of steps, whose loss is not a number.
 
     Args:
         feed: tells with which batch an epoch began.
@@ -117,28 +117,42 @@ class LossGuard(keras.callbacks.Callback):
     def __init__(self, feed: EpochFeed) -> None:
         super().__init__()
         self._feed = feed
+        self._seen = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._seen = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         # The running mean stays NaN once it is: a look at any later step finds it too.
         loss = float(keras.ops.convert_to_numpy((logs or {})["loss"]))
         if not np.isfinite(loss):
-            step = self._feed.start_batch + batch + 1
+            steps = range(self._feed.start_batch + self._seen, steps_done(self._feed, batch))
             # `self.model`, here and below: under JAX it brings the values of this step back.
-            raise not_finite(f"the loss is {loss}", step, self._feed.epoch, self.model)
+            raise not_finite(f"the loss is {loss}", steps, self._feed.epoch, self.model)
+        self._seen = batch + 1
 
 
-def not_finite(what: str, step: int, epoch: int, model: Any) -> NonFiniteLoss:
+def steps_done(feed: EpochFeed, batch: int) -> int:
+    """Steps of the epoch that are done at the end of a batch.
+
+    Keras counts the last dispatch of an epoch as a full one, also when fewer steps were left.
+    """
+    return min(feed.start_batch + batch + 1, len(feed.loader))
+
+
+def not_finite(what: str, steps: range, epoch: int, model: Any) -> NonFiniteLoss:
     """The error for a run that has left the numbers, with what to try.
 
     Args:
         what: what was found.
-        step: of the epoch, from 1.
+        steps: of the epoch, from 0; it happened in one of them.
         epoch: from 0.
         model: compiled.
     """
     rate = learning_rates(model.optimizer)["learning_rate"]
+    where = f"step {steps.stop}" if len(steps) < 2 else f"steps {steps.start + 1} to {steps.stop}"
     return NonFiniteLoss(
-        f"{what} at step {step} of epoch {epoch + 1}. Likely causes: a learning rate that is too "
+        f"{what} at {where} of epoch {epoch + 1}. Likely causes: a learning rate that is too "
         f'high (now {rate:g}; try a tenth, or "global_clipnorm": 1.0 in the optimizer), an '
         "unbounded layer before an exponential, or a loss term on images smaller than it needs."
     )
@@ -151,7 +165,8 @@ class Backup(keras.callbacks.Callback):
         state: writes the file.
         progress: of the run; changed in place.
         feed: told which epoch to serve, and where to begin in it.
-        steps: batches between saves inside an epoch; 0 for none.
+        steps: batches between saves inside an epoch; 0 for none. When they are dispatched several
+            at a time, the save follows the dispatch.
         signals: tells whether a stop is wanted.
         metric_values: values of the metrics at the moment a run was cut inside an epoch.
     """
@@ -174,11 +189,11 @@ class Backup(keras.callbacks.Callback):
         self._steps = steps
         self._signals = signals
         self._metric_values = metric_values
-        self._first_batch = 0
+        self._done = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first_batch = self._progress.batch
-        self._feed.epoch, self._feed.start_batch = epoch, self._first_batch
+        self._done = self._progress.batch
+        self._feed.epoch, self._feed.start_batch = epoch, self._done
         if self._metric_values is not None:
             # Keras has just reset them; the resumed epoch's means count its earlier part too.
             for variable, value in zip(
@@ -188,8 +203,9 @@ class Backup(keras.callbacks.Callback):
             self._metric_values = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        done = self._first_batch + batch + 1
-        due = self._steps > 0 and done % self._steps == 0
+        before, done = self._done, steps_done(self._feed, batch)
+        self._done = done
+        due = self._steps > 0 and done // self._steps > before // self._steps
         if done == len(self._feed.loader) or not (due or self._signals.wanted):
             return  # the epoch's end saves, after its validation
         self._save(replace(self._progress, batch=done))
@@ -204,7 +220,8 @@ class Backup(keras.callbacks.Callback):
             self._state.save(reached.to_json())
         except NonFiniteWeights as error:
             step = reached.batch or len(self._feed.loader)
-            raise not_finite(str(error), step, self._progress.epoch, model) from None
+            steps = range(step - 1, step)
+            raise not_finite(str(error), steps, self._progress.epoch, model) from None
         # Only now: until the file is whole, the run stands where the one before it says.
         self._progress.epoch, self._progress.batch = reached.epoch, reached.batch
         self._progress.seconds = reached.seconds

@@ -32,6 +32,7 @@ def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
         _color_against_channels,
         _unique_tags,
         _prediction_and_its_clips,
+        _clips_off_the_device,
     ):
         rule(spec, problems)
     return [*_posterior_without_divergence(spec), *_entropy_model_without_rate(spec)]
@@ -276,4 +277,13 @@ def _prediction_and_its_clips(spec: SpecSections, problems: ProblemList) -> None
         problems.add(
             "dataset.clip_frames",
             f"found {frames}, expected 1 without {PREDICTION}: every frame is an image on its own",
+        )
+
+
+def _clips_off_the_device(spec: SpecSections, problems: ProblemList) -> None:
+    if spec.dataset.on_device and spec.dataset.clip_frames > 1:
+        problems.add(
+            "dataset.on_device",
+            f"found true, expected false or null with dataset.clip_frames "
+            f"{spec.dataset.clip_frames}: clips are made by the loader",
         )

@@ -1,13 +1,16 @@
 """A BatchLoader as Keras input, under TensorFlow and under JAX, able to start inside an epoch."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from builders.errors import RunError, UserError
 from builders.loader import BatchLoader
+
+if TYPE_CHECKING:
+    from builders.on_device import DeviceImages
 
 
 class EpochFeed:
@@ -19,6 +22,9 @@ class EpochFeed:
     Args:
         loader: makes the batches.
         image_shape: (H, W, C), or (T, H, W, C) of clips; None where batches differ.
+        note: a sentence for the user on where the images lie, if there is one to say.
+        images: on the device; the loader's batches are plans then, int32 (B, 4), and the compiled
+            step cuts the images (see `builders.jax_dispatch`). None: batches are images.
 
     Attributes:
         epoch: the epoch to serve, from 0.
@@ -26,9 +32,18 @@ class EpochFeed:
         failure: what making a batch raised, if anything: TensorFlow raises an error of its own.
     """
 
-    def __init__(self, loader: BatchLoader, image_shape: tuple[int | None, ...]) -> None:
+    def __init__(
+        self,
+        loader: BatchLoader,
+        image_shape: tuple[int | None, ...],
+        *,
+        note: str = "",
+        images: "DeviceImages | None" = None,
+    ) -> None:
         self.loader = loader
         self.image_shape = image_shape
+        self.note = note
+        self.images = images
         self.epoch = 0
         self.start_batch = 0
         self.failure: Exception | None = None
@@ -37,7 +52,7 @@ class EpochFeed:
         return len(self.loader) - self.start_batch
 
     def batches(self, skip: int = 0) -> Iterator[np.ndarray]:
-        """The epoch's batches from `start_batch + skip` on, uint8 (B, *image_shape)."""
+        """The epoch's batches from `start_batch + skip` on, uint8 (B, *image_shape), or plans."""
         try:
             yield from self.loader.batches(self.epoch, self.start_batch + skip)
         except (UserError, RunError, OSError) as error:

@@ -18,6 +18,11 @@ _ORDER_STREAM = 0
 _IMAGE_STREAM = 1
 
 
+def image_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The random numbers that an image's crop and flip of an epoch are drawn from."""
+    return np.random.default_rng((seed, epoch, _IMAGE_STREAM, index))
+
+
 class BatchLoader:
     """Batches of uint8 images or clips, the same every time for the same (seed, epoch).
 
@@ -84,6 +89,10 @@ class BatchLoader:
             return np.arange(len(self._source))
         rng = np.random.default_rng((self._seed, epoch, _ORDER_STREAM))
         return rng.permutation(len(self._source))
+
+    def not_waited(self, seconds: float) -> None:
+        """Takes back seconds of waiting in which the trainer was busy with earlier batches."""
+        self.wait_seconds -= seconds
 
     def batches(self, epoch: int, start_batch: int = 0) -> Generator[np.ndarray, None, None]:
         """Iterates over the batches of an epoch. One epoch at a time.
@@ -178,7 +187,7 @@ class BatchLoader:
         def transformed(frame: np.ndarray) -> np.ndarray:
             rng = None
             if self._transform.is_random:  # anew for each frame: those of a clip draw the same
-                rng = np.random.default_rng((self._seed, epoch, _IMAGE_STREAM, index))
+                rng = image_rng(self._seed, epoch, index)
             return self._transform(frame, rng, name=name)
 
         if image.ndim == CLIP_AXES:

@@ -10,7 +10,10 @@ from builders.flags import spec_overrides
 from builders.run_folder import RunFolder
 from builders.spec import Spec, difference, load_spec
 
-RESUME_MAY_CHANGE = ("training.epochs", "dataset.workers", "dataset.cache_mebibytes")
+RESUME_MAY_CHANGE = (
+    *("training.epochs", "training.steps_per_dispatch"),
+    *("dataset.workers", "dataset.cache_mebibytes", "dataset.on_device"),
+)
 """Paths of a spec that a run may go on with other values of: they don't touch what is learned."""
 
 

@@ -33,7 +33,7 @@ class StepClock(keras.callbacks.Callback):
 
     - `images_per_second`: images, or frames of clips, over the time of the training steps, waiting
       included.
-    - `step_ms`: milliseconds a step, first step of the run left out (it compiles).
+    - `step_ms`: milliseconds a step, first step, or dispatch, of the run left out (it compiles).
     - `data_wait_fraction`: share of that time in which the step waited for its batch, in [0, 1].
     - `validation_seconds`: the pass over the validation images.
 
@@ -51,7 +51,7 @@ class StepClock(keras.callbacks.Callback):
         self._clip_frames = clip_frames
         self._begin = self._first_end = self._last_end = 0.0
         self._first_wait = 0.0
-        self._steps = 0
+        self._steps = self._first_steps = 0
         self._images = 0
         self._compiled = False
         self.figures: dict[str, float] = {}
@@ -70,8 +70,10 @@ class StepClock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._last_end = time.perf_counter()
-        self._steps += 1
-        if self._steps == 1:
+        first = self._steps == 0
+        self._steps = min(batch + 1, len(self._feed))  # of a dispatch only the last step is heard
+        if first:
+            self._first_steps = self._steps
             self._first_end, self._first_wait = self._last_end, self._feed.loader.wait_seconds
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -79,15 +81,23 @@ class StepClock(keras.callbacks.Callback):
         self.figures = {**learning_rates(optimizer), **take_gradient_norms(optimizer)}
         begin, steps, images = self._begin, self._steps, self._images
         wait = self._feed.loader.wait_seconds
-        if not self._compiled and steps > 1:
+        if not self._compiled and steps > self._first_steps:
             begin, wait = self._first_end, wait - self._first_wait
-            steps, images = steps - 1, images - self._feed.loader.batch_size
+            steps -= self._first_steps
+            images -= self._first_steps * self._feed.loader.batch_size
         self._compiled = True
         seconds = max(self._last_end - begin, 1e-9)
         self.figures["time/step_ms"] = 1e3 * seconds / steps
         self.figures["time/images_per_second"] = images * self._clip_frames / seconds
         self.figures["time/data_wait_fraction"] = min(wait / seconds, 1.0)
         self.figures["time/validation_seconds"] = time.perf_counter() - self._last_end
+
+
+class StepBar(keras.callbacks.ProgbarLogger):
+    """Keras' bar; its own counts the last dispatch of an epoch as a full one, beyond the end."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(min(batch, self.target - 1), logs)
 
 
 class RunLog(keras.callbacks.Callback):

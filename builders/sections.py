@@ -166,6 +166,15 @@ class TrainingSection(Section):
         description="What a null `units` or `filters` on `compressed_representation` becomes.",
     )
     seed: Seed = Field(defaults.SEED, description="Seeds weights, order and augmentation.")
+    steps_per_dispatch: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        description="Steps the device makes in one go before the program hears of it: losses are "
+        "looked at, states saved and stops heeded after so many. Results do not depend on it "
+        "beyond rounding. On an accelerator, as many as last some tenths of a second; 1 on a "
+        "processor.",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
         "auto",
         description="`auto` takes mixed_bfloat16 where the processor and the spec gain by it.",
@@ -234,6 +243,13 @@ class DatasetSection(Section):
     )
     cache_mebibytes: int = Field(
         data_defaults.CACHE_MEBIBYTES, ge=0, description="Memory for decoded images, MiB."
+    )
+    on_device: bool | None = Field(
+        None,
+        description="Hold the decoded training images in the device's memory and make crops and "
+        "flips there; the batches are the same. null: under JAX on an accelerator when they fit "
+        "`cache_mebibytes`. Under TensorFlow `true` changes nothing: the loader makes the batches. "
+        "Not for clips.",
     )
     workers: int = Field(
         data_defaults.WORKERS, ge=1, le=256, description="Threads that prepare batches."

@@ -27,10 +27,12 @@ from builders.checkpoint import TrainingState
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
+from builders.on_device import DeviceImages, training_feed
 from builders.rate_distortion import RateDistortion
 from builders.rounds import Round, enter_round, rounds_of, splits_of_round
 from builders.run_folder import RunFolder
-from builders.run_log import MetricsFile, RunLog, StepClock
+from builders.run_log import MetricsFile, RunLog, StepBar, StepClock
+from builders.sources import Progress as ImageProgress
 from builders.spec import Spec
 from builders.step_log import StepLog
 from builders.transforms import ImageTransform
@@ -226,6 +228,7 @@ class Session:
                 signals,
                 self.metric_values,
             ),
+            *([StepBar()] if self._verbosity() else []),
         ]
 
     def _kept(self) -> str:
@@ -250,10 +253,16 @@ class Session:
         return lines
 
 
-def train_feed(spec: Spec, splits: Splits, part: Round) -> EpochFeed:
-    """Training batches of a round, from splits that have its crop."""
-    loader = splits.loader("train", part.batch_size, training=True)
-    return EpochFeed(loader, image_shape(spec, splits.train_transform))
+def train_feed(
+    spec: Spec,
+    splits: Splits,
+    part: Round,
+    report: ImageProgress | None = None,
+    held: DeviceImages | None = None,
+) -> EpochFeed:
+    """Training batches of a round, from splits that have its crop; see `training_feed`."""
+    shape = image_shape(spec, splits.train_transform)
+    return training_feed(spec, splits, part.batch_size, shape, report, held)
 
 
 def image_shape(spec: Spec, transform: ImageTransform) -> tuple[int | None, ...]:

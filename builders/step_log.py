@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from builders.callbacks import Progress
+from builders.callbacks import Progress, steps_done
 from builders.event_writer import EventWriter
 from builders.feed import EpochFeed
 from builders.gradient_norms import watched
@@ -71,7 +71,7 @@ class StepLog:
             callback: knows the model; under JAX, asking it for the model costs a copy of the state.
         """
         assert self._feed is not None
-        done = self._feed.start_batch + batch + 1
+        done = steps_done(self._feed, batch)
         if self._mark is None:
             self._mark = self._seen(done, logs, callback)
             return

@@ -21,11 +21,12 @@ from builders.data_splits import Splits
 from builders.dataset_builder import DatasetBuilder
 from builders.errors import UserError
 from builders.feed import EpochFeed
+from builders.jax_dispatch import dispatch_steps
 from builders.model_builder import ModelBuilder
 from builders.precision import Precision, choose_precision
 from builders.progress import ProgressReport
 from builders.rate_distortion import rate_distortion_of
-from builders.rounds import enter_round, rounds_of, splits_of_round
+from builders.rounds import Round, enter_round, rounds_of, splits_of_round
 from builders.run_folder import (
     RunFolder,
     create_run_folder,
@@ -144,13 +145,14 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     scatter = rate_distortion_of(spec, compressor, splits, len(samples))
     part = rounds[0 if options.resume is None else read_round(options.resume.state)]
     feeds = {
-        "train": train_feed(spec, splits_of_round(splits, part, spec), part),
+        "train": first_feed(spec, splits, part, quiet=not options.verbosity),
         "validation": EpochFeed(
             splits.loader("validation", spec.training.batch_size),
             image_shape(spec, splits.evaluation_transform),
         ),
     }
-    enter_round(compressor, part)
+    enter_round(compressor, part, spec.training.steps_per_dispatch)
+    dispatch_steps(compressor, feeds["train"], spec.training.steps_per_dispatch)
     if options.start_from is not None:
         load_weights(compressor, spec, find_weights(options.start_from))
     asked = Progress(
@@ -168,7 +170,8 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     else:
         state.save(progress.to_json())  # so that a run can always be gone on with
     trouble = point_latest(folder)
-    _describe(say, spec, folder, splits, summary, precision, progress)
+    data = [*splits.describe(), *filter(None, [feeds["train"].note])]
+    _describe(say, spec, folder, data, summary, precision, progress)
     if trouble:
         say(f"warning    {trouble}")
     return Session(
@@ -228,6 +231,12 @@ def open_splits(spec: Spec, quiet: bool = False) -> Splits:
         return builder.build()
 
 
+def first_feed(spec: Spec, splits: Splits, part: Round, quiet: bool = False) -> EpochFeed:
+    """Training batches of the round a session begins with."""
+    with ProgressReport(not quiet) as report:
+        return train_feed(spec, splits_of_round(splits, part, spec), part, report)
+
+
 def _resume(
     spec: Spec,
     state: TrainingState,
@@ -262,14 +271,14 @@ def _describe(
     say: Say,
     spec: Spec,
     folder: RunFolder,
-    splits: Splits,
+    data: list[str],
     summary: ModelSummary,
     precision: Precision,
     progress: Progress,
 ) -> None:
     latents = "x".join(str(side) for side in summary.latents)
     say(f"spec       {spec.source} ({spec.name})")
-    for line in splits.describe():
+    for line in data:
         say(f"data       {line}")
     say(
         f"model      {summary.parameters:,} parameters, latents {latents}, "

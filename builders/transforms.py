@@ -1,6 +1,7 @@
 """What is done to an image between its source and the batch: channels, resize, crop, flip."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -8,6 +9,16 @@ from PIL import Image
 from builders.channels import convert_channels
 from builders.errors import UserError
 from builders.sources import Size
+
+
+class Cut(NamedTuple):
+    """The part of an image that a batch gets: a window in pixels, and whether it is mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool
 
 
 @dataclass(frozen=True)
@@ -58,34 +69,63 @@ class ImageTransform:
             UserError: the image is smaller than the crop.
             ValueError: `rng` is needed and missing.
         """
+        image = self.prepared(image)
+        if self.is_identity:
+            return image
+        top, left, height, width, mirrored = self.cut(image.shape[:2], rng, name=name)
+        image = image[top : top + height, left : left + width]
+        return image[:, ::-1] if mirrored else image
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        """What never changes from epoch to epoch: channels and resize. uint8 (H, W, C)."""
         if self.channels is not None:
             image = convert_channels(image, self.channels)
         if self.resize is not None and image.shape[:2] != self.resize:
             image = resize_image(image, self.resize)
-        if self.is_random and rng is None:
-            raise ValueError("a random transform needs a numpy Generator")
-        if self.crop is not None:
-            image = self._cropped(image, rng if self.training else None, name)
-        if self.training and self.flip and rng is not None and rng.random() < 0.5:
-            image = image[:, ::-1]
         return image
 
-    def _cropped(self, image: np.ndarray, rng: np.random.Generator | None, name: str) -> np.ndarray:
-        assert self.crop is not None
-        start = []
-        size = []
-        for length, wanted in zip(image.shape[:2], self.crop, strict=True):
+    def cut(
+        self,
+        size: tuple[int, ...],
+        rng: np.random.Generator | None = None,
+        *,
+        name: str = "image",
+    ) -> Cut:
+        """Which part of a prepared image is taken; what may change from epoch to epoch.
+
+        Args:
+            size: (height, width) of the prepared image.
+            rng: as for the whole transform.
+            name: likewise.
+
+        Raises:
+            UserError: the image is smaller than the crop.
+            ValueError: `rng` is needed and missing.
+        """
+        if self.is_random and rng is None:
+            raise ValueError("a random transform needs a numpy Generator")
+        (top, height), (left, width) = self._window(size, rng if self.training else None, name)
+        mirrored = self.training and self.flip and rng is not None and rng.random() < 0.5
+        return Cut(top, left, height, width, mirrored)
+
+    def _window(
+        self, size: tuple[int, ...], rng: np.random.Generator | None, name: str
+    ) -> list[tuple[int, int]]:
+        """Start and length on both axes."""
+        if self.crop is None:
+            return [(0, size[0]), (0, size[1])]
+        window = []
+        for length, wanted in zip(size, self.crop, strict=True):
             side = length if wanted is None else wanted
             spare = length - side
             if spare < 0:
                 shown = "x".join("any" if side is None else str(side) for side in self.crop)
                 raise UserError(
-                    f"{name}: {image.shape[0]}x{image.shape[1]} pixels (height x width) are too "
+                    f"{name}: {size[0]}x{size[1]} pixels (height x width) are too "
                     f"few for crops of {shown}"
                 )
-            start.append(spare // 2 if rng is None else int(rng.integers(spare + 1)))
-            size.append(side)
-        return image[start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
+            window.append((spare // 2 if rng is None else int(rng.integers(spare + 1)), side))
+        return window
 
 
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:

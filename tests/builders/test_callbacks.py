@@ -82,6 +82,21 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where(value):
     assert isinstance(caught.value, RunError)
 
 
+def test_of_steps_that_end_together_the_guard_names_all():
+    guard = ready(LossGuard(Feed(epoch=1)))
+    for _ in range(2):  # epochs
+        guard.on_epoch_begin(1)
+        guard.on_train_batch_end(1, {"loss": 0.5})
+    with pytest.raises(NonFiniteLoss, match="the loss is nan at steps 3 to 4 of epoch 2"):
+        guard.on_train_batch_end(3, {"loss": np.nan})
+    guard.on_train_batch_end(3, {"loss": 0.5})
+    with pytest.raises(NonFiniteLoss, match="at step 5 of epoch 2"):  # Keras counts on to a sixth
+        guard.on_train_batch_end(5, {"loss": np.nan})
+    resumed = ready(LossGuard(Feed(start_batch=2)))
+    with pytest.raises(NonFiniteLoss, match="at steps 3 to 5 of epoch 1"):
+        resumed.on_train_batch_end(3, {"loss": np.nan})
+
+
 def backup(progress=None, steps=0, wanted=False, values=None, error=None, start=0):
     progress = progress or Progress()
     progress.batch = start
@@ -117,6 +132,27 @@ def test_the_state_is_saved_every_so_many_steps_too():
     # A save on the last step would come before the validation; the epoch's own save follows.
     callback, state, _, _, _ = backup(steps=5)
     run_epoch(callback, 0)
+    assert places(state) == [(1, 0)]
+
+
+def test_steps_that_end_together_are_saved_when_one_of_them_was_due():
+    callback, state, _, _, _ = backup(steps=2)
+    for epoch in range(2):
+        callback.on_epoch_begin(epoch)
+        for last in (0, 2, 3, 5):  # the last one is Keras' count: there are five steps
+            callback.on_train_batch_end(last, {})
+        callback.on_epoch_end(epoch, {})
+    assert places(state) == [(0, 3), (0, 4), (1, 0), (1, 3), (1, 4), (2, 0)]
+
+
+def test_a_stop_wanted_in_a_dispatch_beyond_the_end_waits_for_the_end_of_the_epoch():
+    callback, state, _, _, signals = backup()
+    callback.on_epoch_begin(0)
+    signals.wanted = True
+    callback.on_train_batch_end(7, {})
+    assert state.saved == []
+    with pytest.raises(Interrupted):
+        callback.on_epoch_end(0, {})
     assert places(state) == [(1, 0)]
 
 

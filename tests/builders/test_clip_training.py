@@ -56,6 +56,13 @@ def test_the_decoder_of_a_gated_model_gives_twice_the_channels() -> None:
     assert "generator.prediction takes 16x24x6" in told
 
 
+def test_clips_are_not_held_on_the_device() -> None:
+    message = "dataset.on_device: found true, expected false or null with dataset.clip_frames 3"
+    with pytest.raises(UserError, match=message):
+        parse_spec(clip_spec(on_device=True), "clips.json")
+    assert parse_spec(clip_spec(on_device=False), "clips.json").dataset.on_device is False
+
+
 def test_a_spec_without_prediction_has_the_weights_it_had() -> None:
     resolved = parse_spec(clip_spec(None)).resolved()
     without = json.loads(json.dumps(resolved))

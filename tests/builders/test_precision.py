@@ -9,8 +9,10 @@ import pytest
 from builders import precision
 from builders.optimizers import build_optimizer
 from builders.precision import choose_precision
+from builders.spec import parse_spec
 from builders.training import build_compressor
 from constants.defaults import BFLOAT16_MIN_MACS
+from tests.codec_models import TREES
 
 LARGE = BFLOAT16_MIN_MACS
 
@@ -95,6 +97,25 @@ def test_mixed_precision_computes_in_bfloat16_between_float32_ends(tiny):
     total = model.compute_loss(x=x, y_pred=compared, training=False)
     for value in (total, *compared["loss_terms"].values()):
         assert keras.backend.standardize_dtype(value.dtype) == "float32"
+
+
+@pytest.mark.parametrize("kind", ["factorized", "scale", "mean_scale"])
+def test_mixed_precision_counts_bits_in_float32(kind):
+    spec = parse_spec(TREES[kind], "tiny.json", {"training.precision": "mixed_bfloat16"})
+    model, _, _ = build_compressor(spec)
+    entropy_model = model.generator.entropy_model
+    assert entropy_model.compute_dtype == entropy_model.density.compute_dtype == "float32"
+    coders = [getattr(entropy_model, f"hyper_{each}", None) for each in ("encoder", "decoder")]
+    for stack in (model.encoder, model.decoder, *filter(None, coders)):
+        assert {layer.compute_dtype for layer in stack.stack[:-1]} == {"bfloat16"}
+        assert stack.stack[-1].compute_dtype == "float32"
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    for training in (True, False):
+        outputs = model(x, training=training)
+        bits = [name for name in outputs if name.startswith("bits_")]
+        assert len(bits) == (1 if kind == "factorized" else 2)
+        for name in ("x_hat", "y", *bits):
+            assert keras.backend.standardize_dtype(outputs[name].dtype) == "float32", name
 
 
 def test_both_precisions_start_from_the_same_weights(tiny):

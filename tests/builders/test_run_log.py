@@ -23,6 +23,7 @@ from builders.run_folder import RunFolder
 from builders.run_log import (
     MetricsFile,
     RunLog,
+    StepBar,
     StepClock,
     logged_samples,
     scalar_tag,
@@ -318,8 +319,8 @@ class Ticks:
         return self.now
 
 
-def timed(monkeypatch, images, batch_size, seconds, waits, start=0, epochs=1):
-    """Figures of epochs whose steps take given seconds, given parts of them waiting."""
+def timed(monkeypatch, images, batch_size, seconds, waits, start=0, epochs=1, steps=1):
+    """Figures of epochs whose dispatches take given seconds, given parts of them waiting."""
     ticks = Ticks()
     monkeypatch.setattr("builders.run_log.time", ticks)
     feed = EpochFeed(BatchLoader(ArraySource(np.zeros((images, 1, 1, 1), np.uint8)), batch_size),
@@ -330,13 +331,34 @@ def timed(monkeypatch, images, batch_size, seconds, waits, start=0, epochs=1):
     for epoch in range(epochs):
         clock.on_epoch_begin(epoch)
         feed.loader.wait_seconds = 0.0
-        for step, (duration, wait) in enumerate(zip(seconds, waits, strict=True)):
+        for call, (duration, wait) in enumerate(zip(seconds, waits, strict=True)):
             ticks.now += duration
             feed.loader.wait_seconds += wait
-            clock.on_train_batch_end(step)
+            clock.on_train_batch_end((call + 1) * steps - 1)
         ticks.now += 0.5  # validation
         clock.on_epoch_end(epoch)
     return clock.figures
+
+
+def test_steps_of_a_dispatch_are_counted_each(monkeypatch):
+    # Five steps of 4, 4, 4, 4, 2 images in dispatches of two; the first compiles.
+    figures = timed(monkeypatch, 18, 4, [10.0, 0.4, 0.5], [9.0, 0.05, 0.04], steps=2)
+    assert figures["time/step_ms"] == pytest.approx(1e3 * 0.9 / 3)
+    assert figures["time/images_per_second"] == pytest.approx(10 / 0.9)
+    assert figures["time/data_wait_fraction"] == pytest.approx(0.1)
+    # Nothing is left where the first dispatch is all there is.
+    figures = timed(monkeypatch, 18, 4, [10.0], [9.0], steps=5)
+    assert figures["time/step_ms"] == pytest.approx(1e3 * 10.0 / 5)
+    assert figures["time/images_per_second"] == pytest.approx(18 / 10.0)
+
+
+def test_the_bar_does_not_count_beyond_the_end(monkeypatch):
+    bar = StepBar()
+    bar.set_params({"verbose": 0, "epochs": 1, "steps": 4})
+    bar.on_epoch_begin(0)
+    for batch, seen in ((2, 3), (5, 4)):
+        bar.on_train_batch_end(batch, {})
+        assert bar.seen == seen
 
 
 def test_the_first_step_of_a_run_is_left_out(monkeypatch):

@@ -125,6 +125,41 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(workdir, finished, tiny,
     assert run.choice.folder.command.read_text() == "train.py\ntrain.py\n"
 
 
+@pytest.mark.parametrize("steps", [3, 100])
+def test_steps_can_be_dispatched_several_at_a_time(workdir, finished, tiny, steps):
+    run = train(tiny({"training.steps_per_dispatch": steps}), quiet())
+    for name, values in curves(run).items():
+        np.testing.assert_allclose(values, finished.history[name], rtol=1e-4, err_msg=name)
+    times = run.progress.history
+    assert all(value > 0 for value in times["time/step_ms"] + times["time/images_per_second"])
+
+
+def test_a_run_stopped_in_a_dispatch_ends_with_it_and_may_go_on_with_another_number(
+    workdir, tiny, stop_at
+):
+    changes = {"training.steps_per_dispatch": 3, "training.epochs": 2}
+    whole = train(tiny(changes), quiet())
+    stop_at(1, 2)  # the third step of four, the last of its dispatch
+    cut = train(tiny(changes), quiet())
+    assert cut.status == 130 and (cut.progress.epoch, cut.progress.batch) == (1, 3)
+    run = gone_on(cut, tiny({**changes, "training.steps_per_dispatch": 2}))
+    for name, values in curves(run).items():
+        np.testing.assert_allclose(values, curves(whole)[name], rtol=1e-4, err_msg=name)
+
+
+def test_images_on_the_device_are_the_loader_s(workdir, finished, tiny, capsys):
+    options = TrainOptions(argv=("train.py",))
+    run = train(tiny({"dataset.on_device": True}), options)
+    for name, values in curves(run).items():
+        np.testing.assert_allclose(values, finished.history[name], rtol=1e-4, err_msg=name)
+    said = capsys.readouterr().out
+    if keras.backend.backend() == "tensorflow":
+        assert "data       dataset.on_device: has no effect under TensorFlow; the loader" in said
+        assert curves(run) == finished.history
+    else:
+        assert "data       the 28 training images are held on the device, 0.0 MiB" in said
+
+
 def test_a_run_stopped_on_the_last_step_of_an_epoch_ends_the_epoch(
     workdir, finished, tiny, stop_at
 ):

@@ -251,13 +251,16 @@ def test_every_flag_does_what_it_says(command, workdir, tiny_tree):
         *("--run_dir", "my run", "--resume", "false", "--backup_steps", "3"),
         *("--dry_run", "0", "--precision", "mixed_bfloat16", "--seed", "5"),
         *("--set", f"{DENSE}.units=12", "--set", "training.early_stopping_patience=null"),
+        *("--set", "dataset.on_device=true", "--set", "training.steps_per_dispatch=2"),
         model="other.json",
     )
     assert (status, err) == (0, "")
     assert left_behind(workdir) == ["kept", "logs", "my run", "other.json", "runs"]
     spec = json.loads((workdir / "my run" / "spec.json").read_text())
     assert spec["dataset"]["name"] == "digits" and spec["dataset"]["tfds"] is False
+    assert spec["dataset"]["on_device"] is True
     training = spec["training"]
+    assert training["steps_per_dispatch"] == 2
     assert (training["batch_size"], training["epochs"], training["seed"]) == (7, 2, 5)
     assert training["latent_dims"] == 3 and training["early_stopping_patience"] is None
     assert training["precision"] == "mixed_bfloat16"
