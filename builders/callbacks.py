@@ -1,11 +1,10 @@
 """Callbacks that keep a run safe: state on disk, the best weights, a stop that can be resumed."""
 
 import shutil
-import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from builders.feed import EpochFeed
 from builders.optimizers import learning_rates
 from builders.run_folder import write_atomically
 from builders.spec import Spec
+from builders.stop_signals import StopSignals
 
 MONITOR = "val_loss"
 
@@ -77,34 +77,6 @@ class Progress:
         return cls(**plain)
 
 
-class StopSignals:
-    """Turns Ctrl-C and SIGTERM into a wish that a callback sees between two steps.
-
-    In the middle of a step the weights may be half updated. A second Ctrl-C stops at once.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: a notebook's kernel keeps its own handling
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
-
-
 class LossGuard(keras.callbacks.Callback):
     """Stops the run at the first step whose loss is not a number.
 
@@ -152,6 +124,8 @@ class Backup(keras.callbacks.Callback):
         steps: batches between saves inside an epoch; 0 for none.
         signals: tells whether a stop is wanted.
         metric_values: values of the metrics at the moment a run was cut inside an epoch.
+        due: asked with (batches done, batches) of the epoch whether to save now; None for never.
+        saved: called when the state is on disk.
     """
 
     def __init__(
@@ -162,6 +136,8 @@ class Backup(keras.callbacks.Callback):
         steps: int,
         signals: StopSignals,
         metric_values: list[Any] | None,
+        due: Callable[[int, int], bool] | None = None,
+        saved: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self._seconds_before = progress.seconds
@@ -172,6 +148,8 @@ class Backup(keras.callbacks.Callback):
         self._steps = steps
         self._signals = signals
         self._metric_values = metric_values
+        self._due = due
+        self._saved = saved
         self._first_batch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -188,6 +166,8 @@ class Backup(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         done = self._first_batch + batch + 1
         due = self._steps > 0 and done % self._steps == 0
+        if self._due is not None:
+            due |= self._due(done, len(self._feed.loader))
         if done == len(self._feed.loader) or not (due or self._signals.wanted):
             return  # the epoch's end saves, after its validation
         self._save(replace(self._progress, batch=done))
@@ -206,6 +186,8 @@ class Backup(keras.callbacks.Callback):
         # Only now: until the file is whole, the run stands where the one before it says.
         self._progress.epoch, self._progress.batch = reached.epoch, reached.batch
         self._progress.seconds = reached.seconds
+        if self._saved is not None:
+            self._saved()
         if self._signals.wanted:
             raise Interrupted
 

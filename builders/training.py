@@ -129,6 +129,8 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     """
     compressor, summary, precision = build_compressor(spec)
     splits = open_splits(spec, quiet=not options.verbosity)
+    if options.hooks.check is not None:
+        options.hooks.check(splits)
     feeds = _feeds(spec, splits)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
     compressor.compile(optimizer=build_optimizer(spec, compressor))
@@ -148,7 +150,7 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
         note_command(folder, options.argv)
     else:
         state.save(progress.to_json())  # so that a run can always be gone on with
-    trouble = point_latest(folder)
+    trouble = point_latest(folder) if options.hooks.latest else ""
     _describe(say, spec, folder, splits, summary, precision, progress)
     if trouble:
         say(f"warning    {trouble}")
