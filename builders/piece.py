@@ -1,13 +1,9 @@
 """One piece of a run: goes on from a state, trains as long as it may, leaves a state."""
 
-import contextlib
 import json
 import secrets
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +13,11 @@ from builders.averaging import AveragedWeights
 from builders.data_splits import Splits
 from builders.errors import RunError, UserError
 from builders.hooks import Hooks
-from builders.packed_state import Limits, unpack
+from builders.packed_state import unpack
 from builders.piece_journal import PieceJournal
 from builders.piece_keeper import PieceKeeper
 from builders.piece_log import PieceLog
+from builders.piece_options import MARK, PieceOptions, run_folder
 from builders.piece_outcome import Outcome, write_outcome
 from builders.piece_state import moved_data
 from builders.piece_watch import PieceWatch
@@ -30,52 +27,6 @@ from builders.shard_manifest import Manifest
 from builders.spec import Spec
 from builders.stop_signals import StopSignals
 from builders.training import open_session
-from constants.pieces import MARGIN_FRACTION, MARGIN_SECONDS, MARGIN_SECONDS_MAX
-
-_MARK = "piece.json"
-"""In a run folder: which run its files belong to."""
-
-
-@dataclass(frozen=True)
-class PieceOptions:
-    """What a piece is asked beside its spec.
-
-    Attributes:
-        output: where state, log, curves and summary go.
-        found: folder and manifest of the state to go on from; None where a run begins.
-        limits: how large the state may be.
-        began: when the process began, by `time.monotonic`.
-        minutes: when all must be written; None for no limit.
-        steps: at most so many in this piece; None for no limit.
-        save_seconds: between two states on disk.
-        validate_steps: look at the validation images every so many steps too; 0 for not.
-        run_dir: where the run folder is kept; None for a temporary one.
-        start_from: weights to begin a run from, as a user names them.
-        verbosity: 0 silent, 1 progress bar, 2 a line an epoch.
-        argv: the command line.
-    """
-
-    output: Path
-    found: tuple[Path, Manifest] | None
-    limits: Limits
-    began: float
-    minutes: float | None
-    steps: int | None
-    save_seconds: float
-    validate_steps: int
-    run_dir: Path | None
-    start_from: str | None
-    verbosity: int
-    argv: tuple[str, ...]
-
-    @property
-    def end(self) -> float | None:
-        """When all shall be written, by `time.monotonic`; a margin before the minutes end."""
-        if self.minutes is None:
-            return None
-        seconds = 60 * self.minutes
-        margin = min(max(MARGIN_SECONDS, MARGIN_FRACTION * seconds), MARGIN_SECONDS_MAX)
-        return self.began + seconds - margin
 
 
 def train_piece(spec: Spec, options: PieceOptions) -> int:
@@ -95,28 +46,11 @@ def train_piece(spec: Spec, options: PieceOptions) -> int:
     log = PieceLog(options.output / "log.txt", options.began, aloud=options.verbosity > 0)
     signals = StopSignals()
     try:
-        with _run_folder(options) as run, signals:
+        with run_folder(options) as run, signals:
             return _Piece(spec, options, log, run, signals).train()
     except (UserError, RunError) as error:
         log.note(error)
         raise
-
-
-@contextlib.contextmanager
-def _run_folder(options: PieceOptions) -> Iterator[RunFolder]:
-    """The run folder asked for, or one that is gone with the piece."""
-    if options.run_dir is None:
-        with tempfile.TemporaryDirectory(prefix="codecsmith-piece-") as folder:
-            yield RunFolder(Path(folder) / "run")
-        return
-    mark = options.run_dir / _MARK
-    if RunFolder(options.run_dir).spec.exists():
-        name = json.loads(mark.read_text()).get("run") if mark.exists() else None
-        if options.found is None or options.found[1].run != name:
-            raise UserError(
-                f"--run_dir {options.run_dir}: holds another run already; give another folder"
-            )
-    yield RunFolder(options.run_dir)
 
 
 class _Piece:
@@ -165,7 +99,7 @@ class _Piece:
             saved=self._keeper.saved,
             latest=options.run_dir is not None,
             kept=str(options.output),
-            way_on=self._command(),
+            way_on=self._options.command(),
         )
         session = open_session(
             self._spec,
@@ -191,10 +125,11 @@ class _Piece:
             steps=options.steps,
             validate_steps=options.validate_steps,
             writing=self._keeper.writing,
+            keep=self._say.keep,
         )
         hooks.callbacks.append(watch)
         self._keeper.watch = watch
-        write_atomically(self._run.path / _MARK, json.dumps({"run": self._name}) + "\n")
+        write_atomically(self._run.path / MARK, json.dumps({"run": self._name}) + "\n")
         self._journal.note_piece(
             first_step=step, backend=keras.backend.backend(), ended="killed, or still running"
         )
@@ -223,10 +158,6 @@ class _Piece:
                 f"{self._spec.dataset.name}: {images} training images are fewer than a batch of "
                 f"{size}; --batch_size {images} at most"
             )
-
-    def _command(self) -> str:
-        output = self._options.output
-        return f"python piece.py --output {output} --minutes {self._options.minutes or 60:g}"
 
     def train(self) -> int:
         """Trains, writes, and says how it went."""
@@ -259,7 +190,7 @@ class _Piece:
         if end is None or over or self._options.steps == 0:
             return
         if time.monotonic() + self._keeper.writing() > end:
-            raise UserError(f"{self._too_short(self._seconds['preparing'])}, no step was taken")
+            raise UserError(f"{self._too_short(self._preparing)}, no step was taken")
 
     def _too_short(self, before: float) -> str:
         writing = self._keeper.writing()
@@ -297,12 +228,8 @@ class _Piece:
             variable.assign(value)
         figures |= {f"val_{name}": float(value) for name, value in found.items()}
         epoch = progress.epoch + progress.batch / watch.batches
-        self._journal.add_point(watch.step, epoch, watch.seconds(), figures)
+        self._say(self._journal.add_point(watch.step, epoch, watch.seconds(), figures))
         watch.note_validation(time.monotonic() - began)
-        self._say(
-            f"step {watch.step:,}, epoch {epoch:.2f}: loss {figures['loss']:.5g}, "
-            f"validation {figures['val_loss']:.5g}"
-        )
 
     def _finish(self, done: bool) -> int:
         """Writes what is left, and says it."""
@@ -328,7 +255,7 @@ class _Piece:
                 "writing": self._keeper.seconds_written,
                 "total": total,
             },
-            command=self._command(),
+            command=self._options.command(),
         )
         write_outcome(outcome, options.output, self._say)
         if options.end is not None and time.monotonic() > options.end and watch.steps_done == 1:

@@ -11,6 +11,8 @@ from builders.shard_manifest import Journal
 
 Figure = float | int | None
 
+_TOLD = ("loss", "val_loss", "val_bits_per_pixel", "val_psnr_db")
+
 
 class PieceJournal:
     """What has happened so far; travels with the state.
@@ -39,7 +41,7 @@ class PieceJournal:
 
     def add_point(
         self, step: int, epoch: float, seconds: float, figures: Mapping[str, float]
-    ) -> None:
+    ) -> str:
         """Adds a look at the validation images; one at the same step is replaced.
 
         Args:
@@ -48,6 +50,9 @@ class PieceJournal:
             seconds: spent, all pieces together.
             figures: of the training images since the epoch's begin, and with `val_` before their
                 names those of the validation images. What is no number becomes null.
+
+        Returns:
+            The point in words.
         """
         point: dict[str, Figure] = {
             "piece": self.piece,
@@ -58,6 +63,8 @@ class PieceJournal:
         for name, value in figures.items():
             point[name] = float(value) if math.isfinite(value) else None
         self.points = [*(each for each in self.points if each["step"] != step), point]
+        told = [f"{name} {value:.5g}" for name, value in figures.items() if name in _TOLD]
+        return f"step {step:,}, epoch {epoch:.2f}: {', '.join(told)}"
 
     def note_piece(self, **facts: float | int | str | None) -> None:
         """Says something of this piece; what was said of it before under the same name goes."""

@@ -29,6 +29,14 @@ class PieceLog:
         """
         if self._aloud:
             print(text, flush=True)
+        self.keep(text)
+
+    def keep(self, text: str) -> None:
+        """Writes into the file what is told elsewhere.
+
+        Raises:
+            RunError: the file can't be written.
+        """
         try:
             self._append(text)
         except OSError as error:

@@ -80,6 +80,7 @@ class PieceWatch(keras.callbacks.Callback):
         steps: of this piece at most; None for no limit.
         validate_steps: asks for a stop every so many steps, for a look; 0 for never.
         writing: seconds that writing the state takes now.
+        keep: gets each point of the curve in words.
         clock: seconds.
 
     Attributes:
@@ -102,6 +103,7 @@ class PieceWatch(keras.callbacks.Callback):
         steps: int | None,
         validate_steps: int,
         writing: Callable[[], float],
+        keep: Callable[[str], None],
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__()
@@ -115,6 +117,7 @@ class PieceWatch(keras.callbacks.Callback):
         self._steps = steps
         self._validate_steps = validate_steps
         self._writing = writing
+        self._keep = keep
         self._clock = clock
         self._last = 0.0
         self._test_began = self._test_ended = 0.0
@@ -196,7 +199,7 @@ class PieceWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}
-        self._journal.add_point(self.step, epoch + 1, self.seconds(), figures)
+        self._keep(self._journal.add_point(self.step, epoch + 1, self.seconds(), figures))
         self._done = 0
         self._decide()
 
