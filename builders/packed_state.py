@@ -131,7 +131,7 @@ def _within(
     assert limits.budget_bytes is not None
     raise RunError(
         f"the state takes {smallest / 2**20:.2f} MiB with all in it as small as it can be; "
-        f"--budget_mebibytes is {limits.budget_bytes / 2**20:g}"
+        f"--budget_mebibytes is {round(limits.budget_bytes / 2**20, 3):g}"
     )
 
 
