@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.backend import choose_backend
-from builders.benchmark_flags import add_codec_flags, check_families, curve, names
+from builders.benchmark_flags import add_benchmark_flags, check_families
 from builders.cli import (
     Parser,
     boolean,
@@ -43,32 +43,7 @@ def build_parser() -> Parser:
         metavar="BUNDLE",
         help="codec bundles, runs that have one, or names in pretrained/ (none)",
     )
-    add(
-        "--join",
-        type=curve,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=LIST",
-        help="bundles between commas that are one curve, each at the quality it was trained for, "
-        "small files first (none)",
-    )
-    add_codec_flags(parser)
-    add(
-        "--peers",
-        type=names,
-        default=[],
-        metavar="LIST",
-        help="architectures of other projects to time, with random weights: compressai, tfc, or "
-        "names such as compressai-mbt2018-mean (none)",
-    )
-    add(
-        "--metrics",
-        type=names,
-        default=[],
-        metavar="LIST",
-        help="further measures, of packages that are installed: ssimulacra2 (none)",
-    )
+    add_benchmark_flags(parser)
     add("--output", required=True, metavar="DIR", help="where results go; a second start goes on")
     add("--anchor", metavar="NAME", help="codec that the others are compared with (jpeg-420)")
     add("--workers", type=positive, default=os.cpu_count() or 1, help="images at a time, not timed")
@@ -103,7 +78,6 @@ def main(argv: Sequence[str]) -> int:
     from builders.benchmark_choice import check_metrics, choose_classical, with_settings
 
     check_metrics(flags.metrics)
-
     classical, left_out = choose_classical(flags.codecs, threads)
     classical = with_settings(classical, flags.codec_settings)
     bundles = [read_bundle(path) for path in paths]

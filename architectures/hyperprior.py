@@ -14,6 +14,7 @@ from architectures.factorized_prior import (
     EntropyModelError,
     per_image,
 )
+from architectures.gain_units import GainUnits
 from architectures.likelihoods import gaussian_bits
 from architectures.quantization import QuantizationMode
 from architectures.stack import LayerStack
@@ -44,9 +45,13 @@ class Hyperprior(EntropyModel):
         scale_min: smallest standard deviation, in quantization steps.
         scale_max: largest one.
         scale_levels: places in the table.
+        lambda_range: for one model of all rates: what lambda, the weight of the distortion, is
+            multiplied by at the lowest and at the highest quality, as [0.1, 10.0]. Each image of a
+            batch is trained at another quality, and factors for each channel of the latents are
+            learned; validation is at factor 1. null: one rate.
 
     Raises:
-        ValueError: the scales are not in order, or there are fewer than two.
+        ValueError: the scales are not in order, there are fewer than two, or the range is none.
     """
 
     needs_hyper_coders = True
@@ -64,6 +69,7 @@ class Hyperprior(EntropyModel):
         scale_min: float = 0.11,
         scale_max: float = 256.0,
         scale_levels: int = 64,
+        lambda_range: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(quantization, **kwargs)
@@ -78,6 +84,7 @@ class Hyperprior(EntropyModel):
         self.scale_min = float(scale_min)
         self.scale_max = float(scale_max)
         self.scale_levels = int(scale_levels)
+        self.gain_units = None if lambda_range is None else GainUnits(lambda_range, name="gains")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.hyper_encoder.build(input_shape)
@@ -98,6 +105,8 @@ class Hyperprior(EntropyModel):
                 f"the hyper decoder gives {tuple(given[1:])} for latents {tuple(input_shape[1:])}; "
                 f"expected {tuple(wanted[1:])}"
             )
+        if self.gain_units is not None:
+            self.gain_units.build((None, channels))
         self.built = True
 
     def scales(self) -> list[float]:
@@ -128,6 +137,54 @@ class Hyperprior(EntropyModel):
             inside = ops.floor(inside + 0.5)
         return ops.exp(inside * self._log_step + self._log_min)
 
+    def coded(
+        self, y: Any, mean: Any, log_scale: Any, training: bool | None
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Codes latents by their Gaussians, at the quality drawn for each image while training.
+
+        Args:
+            y: latents (B, H, W, M), float32.
+            mean: of each, or 0.
+            log_scale: what the hyper decoder tells.
+            training: whether gradients are wanted.
+
+        Returns:
+            y_hat, the bits of each latent, and what the loss has to know: with gain units, while
+            training, `lambda_factor` (B,).
+        """
+        place = self.place_of(log_scale)
+        if self.gain_units is None:
+            rate, residual = self.quantized(y - mean, training)
+            return residual + mean, gaussian_bits(rate, self.scale_at(place, training)), {}
+        told = {}
+        if training:
+            quality = self.gain_units.sampled(ops.shape(y)[0], self.seed_generator)
+            told["lambda_factor"] = ops.exp(self.gain_units.log_lambda(quality))
+        else:
+            quality = ops.convert_to_tensor([self.gain_units.trained_quality], "float32")
+        gain, inverse, moved = self.gains(quality, training)
+        rate, residual = self.quantized((y - mean) * gain, training)
+        bits = gaussian_bits(rate, self.scale_at(place + moved, training))
+        return residual * inverse + mean, bits, told
+
+    def gains(self, quality: Any, training: bool | None = False) -> tuple[Any, Any, Any]:
+        """What residuals are multiplied by at a quality, and how far that moves their scales.
+
+        Args:
+            quality: (N,), in [0, 1].
+            training: outside it scales move by whole places.
+
+        Returns:
+            Gain, inverse, and places in the table of scales, each (N, 1, 1, M).
+        """
+        assert self.gain_units is not None
+        logarithms = self.gain_units(ops.convert_to_tensor(quality, "float32"))
+        gain, inverse = (each[:, None, None, :] for each in logarithms)
+        moved = gain * (1.0 / self._log_step)
+        if not training:
+            moved = ops.floor(moved + 0.5)
+        return ops.exp(gain), ops.exp(inverse), moved
+
     def hyper(self, side: Any, training: bool | None) -> tuple[Any, Any]:
         """Codes the side information: what h_s makes of it, float32, and its bits (B,)."""
         z, _ = self.hyper_encoder(side, training=training)
@@ -145,6 +202,7 @@ class Hyperprior(EntropyModel):
             "scale_min": self.scale_min,
             "scale_max": self.scale_max,
             "scale_levels": self.scale_levels,
+            "lambda_range": None if self.gain_units is None else self.gain_units.lambda_range,
         }
 
     @classmethod
@@ -167,9 +225,8 @@ class ScaleHyperprior(Hyperprior):
         """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
         y = ops.cast(y, "float32")
         log_scale, bits_z = self.hyper(ops.absolute(y), training)
-        y_rate, y_hat = self.quantized(y, training)
-        bits = gaussian_bits(y_rate, self.scale_at(self.place_of(log_scale), training))
-        return y_hat, {"bits_y": per_image(bits), "bits_z": bits_z}
+        y_hat, bits, told = self.coded(y, 0.0, log_scale, training)
+        return y_hat, {**told, "bits_y": per_image(bits), "bits_z": bits_z}
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -188,6 +245,5 @@ class MeanScaleHyperprior(Hyperprior):
         y = ops.cast(y, "float32")
         parameters, bits_z = self.hyper(y, training)
         mean, log_scale = ops.split(parameters, 2, axis=-1)  # (B, H, W, M) each
-        rate, residual = self.quantized(y - mean, training)
-        bits = gaussian_bits(rate, self.scale_at(self.place_of(log_scale), training))
-        return residual + mean, {"bits_y": per_image(bits), "bits_z": bits_z}
+        y_hat, bits, told = self.coded(y, mean, log_scale, training)
+        return y_hat, {**told, "bits_y": per_image(bits), "bits_z": bits_z}

@@ -8,6 +8,8 @@ model returns:
     "y"                                     (B, ...): latents
     "posterior_mean", "posterior_log_var"   (B, ...): Gaussian over the latents
     "real_logits", "fake_logits"            (B, ...): the discriminator on "x" and "x_hat"
+    "lambda_factor"                         (B,): while one model is trained for all rates, what
+                                            distortions of an image are multiplied by
 
 A loss of one's own that compares two images is one method:
 
@@ -51,6 +53,9 @@ class LossTerm(ABC):
 
     requires: tuple[str, ...] = ()
     """Keys of the outputs that `call` reads."""
+
+    is_rate: ClassVar[bool] = False
+    """Whether it counts bits; all other terms are distortions."""
 
     default_tag: ClassVar[str | None] = None
     """Name in logs; `None` means the name of the class in snake case."""
@@ -145,6 +150,11 @@ class ImageLoss(LossTerm):
 def total_loss(terms: Sequence[LossTerm], outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
     """Computes `sum_t weight_t mean(values_t)`, and the values of each term for the logs.
 
+    Where the model was trained at another lambda for each image, `lambda_factor` f (B,), rates R
+    and distortions D of an image count as `(R + f D) / sqrt(f)`. That has the same optimum at each
+    f as `R + f D`, and lets low and high rates move the weights alike: R + f D grows about as fast
+    as the root of f.
+
     Args:
         terms: The terms. Their tags must differ: give terms of one class a `name` each.
         outputs: What the model returned.
@@ -159,11 +169,20 @@ def total_loss(terms: Sequence[LossTerm], outputs: Outputs) -> tuple[Tensor, dic
         raise ValueError("a loss needs at least one term")
     check_tags(terms)
     values = {term.tag: term(outputs) for term in terms}
-    weighted = [term.weight * ops.mean(values[term.tag]) for term in terms]
+    weighted = [
+        term.weight * ops.mean(_at_its_lambda(term, values[term.tag], outputs)) for term in terms
+    ]
     total = weighted[0]
     for part in weighted[1:]:
         total = total + part
     return total, values
+
+
+def _at_its_lambda(term: LossTerm, values: Tensor, outputs: Outputs) -> Tensor:
+    if "lambda_factor" not in outputs:
+        return values
+    root = ops.sqrt(outputs["lambda_factor"])
+    return values / root if term.is_rate else values * root
 
 
 def check_tags(terms: Iterable[LossTerm]) -> None:

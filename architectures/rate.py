@@ -42,6 +42,7 @@ class BitsPerPixel(LossTerm):
     """
 
     requires = ("x", "bits_y")
+    is_rate = True
 
     default_tag = "bits_per_pixel"
 

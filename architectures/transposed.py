@@ -11,7 +11,8 @@ from architectures.preprocessing import PACKAGE
 
 LEAST_FILTERS = 16
 """With fewer, as in the last layer of a decoder, the one transposed convolution is faster: from 128
-channels to 3 at 256x384 it took 21 ms, phases 36 (TensorFlow, two cores)."""
+channels to 3 at 256x384 it took 21 ms, phases 36 (TensorFlow, two cores; taken by hand, when this
+was written)."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,8 @@ class PhasedConv2DTranspose(keras.layers.Conv2DTranspose):
         return x if self.activation is None else self.activation(x)
 
     def _by_phases(self) -> bool:
-        enough = all(k >= s for k, s in zip(self.kernel_size, self.strides, strict=True))
         return (
-            enough
+            all(k >= s for k, s in zip(self.kernel_size, self.strides, strict=True))
             and max(self.strides) > 1
             and self.filters >= LEAST_FILTERS
             and (self.padding, self.data_format) == ("same", "channels_last")

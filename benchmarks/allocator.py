@@ -63,7 +63,9 @@ def main() -> None:
     print("| | seconds | user, s | system, s | page faults |\n|---|---|---|---|---|")
     for way, taken in found.items():
         cells = [statistics.median(each[name] for each in taken) for name in taken[0]]
-        print(f"| {way} | " + " | ".join(f"{value:,.1f}" for value in cells) + " |")
+        *seconds, faults = cells
+        words = [*(f"{value:.1f}" for value in seconds), f"{faults:,.0f}"]
+        print(f"| {way} | " + " | ".join(words) + " |")
 
 
 if __name__ == "__main__":

@@ -9,29 +9,28 @@ frame every 120 frames, in MP4) are measured here and now on the same frames, as
 frame by frame. Writes DIR/clips.json and DIR/clips.md.
 """
 
-import argparse
-import io
+from __future__ import annotations
+
 import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks.clip_coders import SIZE_BYTES, all_coders
 from builders.backend import choose_backend
-from builders.cli import positive
-from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
+from builders.cli import Parser, number, positive, run_command
+from builders.errors import RunError, UserError
 from constants.data import VIDEO_SUFFIXES
 
-Pixels = NDArray[np.uint8]
-CRFS = (18, 23, 28, 33)
-FRAME_QUALITIES = {"jpeg-420": (25, 50, 75), "webp-m4": (25, 50, 75)}
+if TYPE_CHECKING:
+    from benchmarks.clip_coders import Coder, Pixels
+
 KEY_FRAMES = 120
 BATCH = 32
 
@@ -63,41 +62,47 @@ class Row:
     decode_fps: float | None = None
 
 
-Coder = tuple[Callable[[list[Pixels], Fraction], bytes], Callable[[bytes], list[Pixels]]]
-
-
 ATTEMPTS = 4
 """Writing x265's streams to MP4 fails now and then, with the same frames as before."""
 
 
-def main() -> int:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", nargs="+", required=True, metavar="BUNDLE")
-    parser.add_argument("--clips", nargs="+", required=True, type=Path)
-    parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--quality", type=float, nargs="*", default=[], help="of bundles, 1 to 100")
-    parser.add_argument("--frames", type=positive, help="of each clip, the first so many (all)")
-    parser.add_argument("--keyframe_interval", type=positive, default=KEY_FRAMES)
-    flags = parser.parse_args()
-    choose_backend()
-    import av
+def build_parser() -> Parser:
+    """The flags."""
+    parser = Parser(prog="benchmarks.clip_coding", description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--models", nargs="+", required=True, metavar="BUNDLE")
+    add("--clips", nargs="+", required=True, type=Path)
+    add("--output", required=True, type=Path)
+    add("--quality", type=number, nargs="*", default=[], help="of bundles, 1 to 100")
+    add("--frames", type=positive, help="of each clip, the first so many (all)")
+    add("--keyframe_interval", type=positive, default=KEY_FRAMES)
+    return parser
 
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the benchmark."""
+    flags = build_parser().parse_args(argv)
+    clips = sources(flags.clips)
+    if flags.output.exists() and not flags.output.is_dir():
+        raise UserError(f"--output {flags.output}: is a file")
+    choose_backend()
     from builders.clip_video import clip_facts, clip_frames
+
+    facts = {path: clip_facts(path) for path in clips}  # what can't be read is told now
+    import av
 
     coders = dict(all_coders(flags))
     rows: list[Row] = []
     failures: list[str] = []
-    for path in sources(flags.clips):
+    for path in clips:
         frames = list(islice(clip_frames(path), flags.frames))
-        facts = clip_facts(path)
         pixels = frames[0][..., 0].size
         if flags.frames is None:  # of a part of a clip, the file says nothing
             rows.append(Row("source", path.name, len(frames), pixels, path.stat().st_size))
         for name, coder in coders.items():
             for attempt in range(ATTEMPTS):
                 try:
-                    rows.append(measured(name, path.name, coder, frames, facts.rate))
+                    rows.append(measured(name, path.name, coder, frames, facts[path].rate))
                 except av.FFmpegError as error:
                     if attempt == ATTEMPTS - 1:  # the rest goes on
                         failures.append(f"{path.name}: {name}: {error.strerror}")
@@ -108,7 +113,7 @@ def main() -> int:
     flags.output.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     content = {
-        "command": sys.argv,
+        "command": ["benchmarks.clip_coding", *argv],
         **machine,
         "failures": failures,
         "rows": [asdict(row) for row in rows],
@@ -121,108 +126,20 @@ def main() -> int:
 
 
 def sources(given: Sequence[Path]) -> list[Path]:
-    """All videos in files and folders."""
+    """All videos in files and folders.
+
+    Raises:
+        UserError: one of them is not there, or there is no video.
+    """
     found: list[Path] = []
     for path in given:
+        if not path.exists():
+            raise UserError(f"--clips {path}: no such file or folder")
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         found += [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
     if not found:
-        raise SystemExit("--clips: no videos there")
+        raise UserError(f"--clips {' '.join(map(str, given))}: no videos there")
     return found
-
-
-def all_coders(flags: argparse.Namespace) -> Iterator[tuple[str, Coder]]:
-    """Name with setting -> encode and decode."""
-    for given in flags.models:
-        path = find_bundle(given)
-        name = read_bundle(path).manifest.name
-        for quality in flags.quality or [None]:
-            label = name if quality is None else f"{name} q{quality:g}"
-            yield label, bundle_coder(path, quality, flags.keyframe_interval)
-    import av
-
-    for codec in ("libx264", "libx265"):
-        if codec in av.codecs_available:
-            for crf in CRFS:
-                yield f"{codec} crf{crf}", video_coder(codec, crf, flags.keyframe_interval)
-    from evaluation.classical_codecs import classical_codecs
-
-    for each in (*classical_codecs("jpeg", 1), *classical_codecs("webp", 1)):
-        for setting in FRAME_QUALITIES.get(each.name, ()):
-            yield f"{each.name} q{setting}, frame by frame", frame_coder(each, setting)
-
-
-def bundle_coder(path: Path, quality: float | None, interval: int) -> Coder:
-    """A bundle of ours."""
-    from builders.codec_transforms import bundle_transforms
-    from codec.clip_codec import ClipReader, write_clip
-
-    bundle = read_bundle(path)
-    codec = open_codec(bundle, lambda: bundle_transforms(bundle))
-    index = None if quality is None else quality_index(quality, bundle.qualities)
-
-    def encode(frames: list[Pixels], rate: Fraction) -> bytes:
-        height, width, channels = frames[0].shape
-        writer = write_clip(codec, (height, width, channels), rate, index, interval)
-        for frame in frames:
-            writer.add(frame)
-        return writer.finish()
-
-    return encode, lambda data: list(ClipReader(codec, data))
-
-
-def video_coder(name: str, crf: int, interval: int) -> Coder:
-    """An encoder of FFmpeg's, as most people call it."""
-    import av
-
-    def encode(frames: list[Pixels], rate: Fraction) -> bytes:
-        file = io.BytesIO()
-        options = {"crf": str(crf), "preset": "medium"}
-        if name == "libx265":
-            options["x265-params"] = "log-level=none"
-        with av.open(file, "w", format="mp4") as container:
-            stream = container.add_stream(name, rate=rate, options=options)
-            stream.height, stream.width = frames[0].shape[:2]
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.gop_size = interval
-            for pixels in frames:
-                for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
-                    container.mux(packet)
-            for packet in stream.encode(None):
-                container.mux(packet)
-        return file.getvalue()
-
-    def decode(data: bytes) -> list[Pixels]:
-        with av.open(io.BytesIO(data)) as container:
-            return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-
-    return encode, decode
-
-
-def frame_coder(codec: "object", setting: float) -> Coder:
-    """A codec of pictures, each frame a file; the files one after another, with their sizes."""
-    from evaluation.codecs import Codec
-
-    def encode(frames: list[Pixels], rate: Fraction) -> bytes:
-        return b"".join(_sized(pictures.encode(frame, setting)) for frame in frames)
-
-    def decode(data: bytes) -> list[Pixels]:
-        found = []
-        while data:
-            size = int.from_bytes(data[:_SIZE_BYTES], "little")
-            found.append(pictures.decode(data[_SIZE_BYTES : _SIZE_BYTES + size]))
-            data = data[_SIZE_BYTES + size :]
-        return found
-
-    pictures: Codec = codec  # type: ignore[assignment]
-    return encode, decode
-
-
-_SIZE_BYTES = 4
-
-
-def _sized(data: bytes) -> bytes:
-    return len(data).to_bytes(_SIZE_BYTES, "little") + data
 
 
 def measured(name: str, clip: str, coder: Coder, frames: list[Pixels], rate: Fraction) -> Row:
@@ -235,8 +152,8 @@ def measured(name: str, clip: str, coder: Coder, frames: list[Pixels], rate: Fra
     back = decode(data)
     end = time.perf_counter()
     if len(back) != len(frames):
-        raise SystemExit(f"{name}: {len(back)} frames came back of {len(frames)}")
-    size = len(data) - _SIZE_BYTES * len(frames) * ("frame by frame" in name)
+        raise RunError(f"{name}: {len(back)} frames came back of {len(frames)}")
+    size = len(data) - SIZE_BYTES * len(frames) * ("frame by frame" in name)
     psnr, ssim = quality_of(frames, back)
     fps = len(frames) / (middle - start), len(frames) / (end - middle)
     return Row(name, clip, len(frames), frames[0][..., 0].size, size, psnr, ssim, *fps)
@@ -244,6 +161,8 @@ def measured(name: str, clip: str, coder: Coder, frames: list[Pixels], rate: Fra
 
 def quality_of(frames: list[Pixels], back: list[Pixels]) -> tuple[float, float]:
     """PSNR in dB and SSIM, means over frames."""
+    import numpy as np
+
     from architectures import image_quality
 
     values: dict[str, list[float]] = {"psnr": [], "ssim": []}
@@ -312,4 +231,4 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,24 +11,44 @@ For each run, images of its test split go through its networks. Beside PSNR and 
   always right.
 """
 
-import argparse
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builders.backend import choose_backend
+from builders.cli import Parser, positive, run_command
+from builders.errors import RunError
+from builders.run_folder import find_run
 
-Float = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Float = NDArray[np.float32]
+
+
+def build_parser() -> Parser:
+    """The flags."""
+    parser = Parser(prog="benchmarks.realism", description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("runs", nargs="+", metavar="RUN")
+    add("--images", type=positive, default=2000, help="of the test split, the first so many")
+    add("--figure", type=Path, metavar="FILE.png", help="where rows of images go (none)")
+    return parser
 
 
 def sharpness(x: Float) -> float:
     """Sum of absolute differences of neighbouring pixels of (B, H, W, C)."""
+    import numpy as np
+
     return float(np.abs(np.diff(x, axis=1)).sum() + np.abs(np.diff(x, axis=2)).sum())
 
 
 def told_apart(x: Float, x_hat: Float) -> float:
     """Accuracy of a linear classifier between originals and regenerated images, held out."""
+    import numpy as np
     from sklearn.linear_model import LogisticRegression
 
     half = len(x) // 2
@@ -40,17 +60,15 @@ def told_apart(x: Float, x_hat: Float) -> float:
     return float(model.score(held, labels[1]))
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> int:
     """Prints a table; see the module."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("runs", nargs="+", metavar="RUN")
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--figure", type=Path)
-    flags = parser.parse_args()
+    flags = build_parser().parse_args(argv)
+    folders = [find_run(name) for name in flags.runs]
     choose_backend()
-    from architectures.image_quality import psnr_db, ssim
+    import numpy as np
+
+    from architectures.image_quality import largest_window, psnr_db, ssim
     from builders.checkpoint import find_weights
-    from builders.run_folder import find_run
     from builders.spec import load_spec
     from builders.training import open_splits
     from builders.weights_choice import WeightsChoice, load_chosen
@@ -58,9 +76,7 @@ def main() -> None:
 
     rows = []
     print("| run | PSNR, dB | SSIM | sharpness | told apart |\n|---|---|---|---|---|")
-    for name in flags.runs:
-        folder = find_run(name)
-        assert folder is not None
+    for name, folder in zip(flags.runs, folders, strict=True):
         spec = load_spec(folder.spec)
         model = load_chosen(WeightsChoice(spec, find_weights(name), folder))
         batches = open_splits(spec, quiet=True).loader("test", 256).batches(0)
@@ -72,7 +88,9 @@ def main() -> None:
                 for i in range(0, len(images), 256)
             ]
         )
-        psnr, similarity = (float(np.mean(each(x, x_hat))) for each in (psnr_db, ssim))
+        window = largest_window(*x.shape[1:3])
+        psnr = float(np.mean(psnr_db(x, x_hat)))
+        similarity = float(np.mean(ssim(x, x_hat, filter_size=window)))
         sharp = sharpness(x_hat) / sharpness(x)
         print(
             f"| {spec.name} | {psnr:.2f} | {similarity:.4f} | {sharp:.3f} | "
@@ -86,8 +104,13 @@ def main() -> None:
         lines = [np.concatenate(list(each), axis=1) for each in rows]
         grid = np.repeat(np.repeat(np.concatenate(lines), 3, axis=0), 3, axis=1)
         pixels = np.round(np.clip(grid, 0, 1) * 255).astype(np.uint8)
-        save_png(np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels, flags.figure)
+        picture = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+        try:
+            save_png(picture, flags.figure)
+        except OSError as error:
+            raise RunError(f"--figure {flags.figure}: {error.strerror or error}") from None
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -104,7 +104,7 @@ def pipeline(session: "Session") -> Callable[[], float]:
     from builders.run_log import RunLog, StepClock
 
     feed = session.feeds["train"]
-    clock = StepClock(feed, session.spec.training.batch_size)
+    clock = StepClock(feed)
     log = RunLog(
         session.spec, session.folder, session.log_dir, session.progress, session.samples, clock
     )

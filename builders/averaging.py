@@ -43,14 +43,17 @@ class AveragedWeights(keras.callbacks.Callback):
             average.assign(value)
 
     def _pairs(self) -> list[tuple[Any, Any]]:
-        """(variable, its average) of every network whose optimizer keeps averages."""
-        optimizer = self.model.optimizer
-        return [
-            (variable, average)
-            for part in getattr(optimizer, "optimizers", [optimizer])
-            if part.use_ema
-            for variable, average in zip(
-                part._trainable_variables, part._model_variables_moving_average, strict=True
-            )
-            if average is not None
-        ]
+        return averaged_pairs(self.model.optimizer)
+
+
+def averaged_pairs(optimizer: Any) -> list[tuple[Any, Any]]:
+    """(variable, its average) of every network whose optimizer keeps averages."""
+    return [
+        (variable, average)
+        for part in getattr(optimizer, "optimizers", [optimizer])
+        if part.use_ema
+        for variable, average in zip(
+            part._trainable_variables, part._model_variables_moving_average, strict=True
+        )
+        if average is not None
+    ]

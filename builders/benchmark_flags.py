@@ -1,7 +1,8 @@
-"""Flags that benchmark.py and study.py share: codecs and their settings. No heavy imports."""
+"""Flags of what benchmark.py and study.py measure. No heavy imports."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from builders.codec_choice import HIGHEST, LOWEST
 from builders.config_file import comma_list
@@ -84,15 +85,13 @@ def add_codec_flags(parser: argparse.ArgumentParser, codecs: str | None = None) 
         help=f"some of {','.join(FAMILIES)}, or names such as avif-s6, or none"
         + (" (those installed)" if codecs is None else ""),
     )
-    add(
+    _add_pairs(
+        parser,
         "--codec_settings",
-        type=codec_settings,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="CODEC=LIST",
-        help="settings at which a codec is measured, or all of a family, such as "
-        "jpeg-420=95,70,50,20 (each codec's own)",
+        codec_settings,
+        "CODEC=LIST",
+        "settings at which a codec is measured, or all of a family, such as jpeg-420=95,70,50,20 "
+        "(each codec's own)",
     )
     add(
         "--quality",
@@ -100,6 +99,48 @@ def add_codec_flags(parser: argparse.ArgumentParser, codecs: str | None = None) 
         default=QUALITIES,
         metavar="LIST",
         help="values of --quality, 1 to 100, at which the bundles are measured",
+    )
+
+
+def add_benchmark_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --join, --peers and --metrics, which benchmark.py alone has, and `add_codec_flags`'."""
+    _add_pairs(
+        parser,
+        "--join",
+        curve,
+        "NAME=LIST",
+        "bundles between commas that are one curve, each at the quality it was trained for, small "
+        "files first (none)",
+    )
+    add_codec_flags(parser)
+    add = parser.add_argument
+    add(
+        "--peers",
+        type=names,
+        default=[],
+        metavar="LIST",
+        help="architectures of other projects to time, with random weights: compressai, tfc, or "
+        "names such as compressai-mbt2018-mean (none)",
+    )
+    add(
+        "--metrics",
+        type=names,
+        default=[],
+        metavar="LIST",
+        help="further measures, of packages that are installed: ssimulacra2 (none)",
+    )
+
+
+def _add_pairs(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    kind: Callable[[str], tuple[str, list[Any]]],
+    metavar: str,
+    text: str,
+) -> None:
+    """Adds a flag of names with values, several at a time, that may be given again for more."""
+    parser.add_argument(
+        flag, type=kind, nargs="+", action="extend", default=[], metavar=metavar, help=text
     )
 
 

@@ -5,14 +5,8 @@ from contextlib import ExitStack, contextmanager
 
 from builders.errors import UserError
 from builders.problems import near_miss
-from evaluation.peers import (
-    PROJECTS,
-    MissingPeerError,
-    Peer,
-    PeerProcess,
-    choose_peers,
-    projects_of,
-)
+from evaluation.peer_process import PROJECTS, MissingPeerError, PeerProcess, projects_of
+from evaluation.peers import Peer, choose_peers
 
 
 @contextmanager

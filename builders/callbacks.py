@@ -47,6 +47,7 @@ class Progress:
         images: how many an epoch trains on.
         log_dir: where event files go, if not into the run folder.
         checkpoint: where a copy of the best weights goes, if anywhere.
+        round: whose optimizer is in the state, from 0.
     """
 
     epoch: int = 0
@@ -61,6 +62,7 @@ class Progress:
     images: int = 0
     log_dir: str | None = None
     checkpoint: str | None = None
+    round: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; infinity, which JSON lacks, becomes null."""

@@ -161,6 +161,11 @@ def read_progress(path: Path) -> dict[str, Any]:
         return dict(json.loads(stored["meta"].tobytes())["progress"])
 
 
+def read_round(path: Path) -> int:
+    """The round whose optimizer is in a saved state; 0 where there is no state."""
+    return int(read_progress(path).get("round", 0)) if path.exists() else 0
+
+
 class TrainingState:
     """Everything a run needs to go on: weights, optimizer, random state, progress.
 

@@ -7,7 +7,7 @@ is well-formed and keeps silent where its answer hangs on what is not.
 from collections.abc import Iterator
 from typing import Any
 
-from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS, PREDICTION
+from builders.places import DECODER, DISCRIMINATOR, ENCODER, INPUTS, PREDICTION, ROUNDS
 from builders.problems import ProblemList, join, shown
 from builders.sections import SpecSections
 
@@ -28,6 +28,7 @@ def check_spec(spec: SpecSections, problems: ProblemList) -> list[str]:
         _rate_needs_entropy_model,
         _split_fractions,
         _size_policy,
+        _crops_of_rounds,
         _color_against_channels,
         _unique_tags,
         _prediction_and_its_clips,
@@ -121,9 +122,14 @@ def _adversary_and_its_loss(spec: SpecSections, problems: ProblemList) -> None:
 
 
 def _discriminator_optimizer(spec: SpecSections, problems: ProblemList) -> None:
-    chosen = spec.training.discriminator_optimizer is not None
-    if chosen and spec.model.layers.discriminator is None:
-        problems.add("training.discriminator_optimizer", "there is no discriminator to optimize")
+    if spec.model.layers.discriminator is not None:
+        return
+    chosen = {"training": spec.training.discriminator_optimizer}
+    for index, part in enumerate(spec.training.rounds or []):
+        chosen[join(ROUNDS, index)] = part.discriminator_optimizer
+    for path, optimizer in chosen.items():
+        if optimizer is not None:
+            problems.add(f"{path}.discriminator_optimizer", "there is no discriminator to optimize")
 
 
 def _divergence_needs_posterior(spec: SpecSections, problems: ProblemList) -> None:
@@ -211,6 +217,25 @@ def _size_policy(spec: SpecSections, problems: ProblemList) -> None:
         problems.add(
             "dataset.crop", f"{shown(final)} is larger than the resized images {shown(resize)}"
         )
+
+
+def _crops_of_rounds(spec: SpecSections, problems: ProblemList) -> None:
+    shape, resize = _input_shape(spec), spec.dataset.resize
+    for index, part in enumerate(spec.training.rounds or []):
+        path = f"{join(ROUNDS, index)}.crop"
+        if part.crop is None:
+            continue
+        if shape and any(
+            want not in (None, got) for want, got in zip(shape, part.crop, strict=False)
+        ):
+            problems.add(
+                path,
+                f"gives {shown(part.crop)} pixels, the model's input takes {shown(shape[:2])}",
+            )
+        if resize and any(r < c for r, c in zip(resize, part.crop, strict=True)):
+            problems.add(
+                path, f"{shown(part.crop)} is larger than the resized images {shown(resize)}"
+            )
 
 
 def _unique_tags(spec: SpecSections, problems: ProblemList) -> None:

@@ -14,6 +14,7 @@ from architectures.hyperprior import Hyperprior
 from builders.clip_export import sampled_latents
 from builders.clips import frames_of
 from builders.codec_geometry import codec_geometry
+from builders.codec_qualities import learned_qualities, scaled_qualities
 from builders.codec_rate import RateCost, rate_cost
 from builders.codec_tables import counted_tables, density_tables
 from builders.codec_transforms import (
@@ -31,7 +32,7 @@ from codec.bundle import CODER, HYPER_TABLES, TABLES, WEIGHTS, bundle_files, net
 from codec.distributions import gaussian_tables
 from codec.errors import NicError
 from codec.latent_coder import whole_numbers
-from codec.manifest import MAX_OFFSET, CoderEntry, GeometryEntry, QualityEntry
+from codec.manifest import CoderEntry, GeometryEntry, QualityEntry
 from codec.quantizers import Quantizer
 from codec.tables import TableSet
 from constants.defaults import NOMINAL_SIDE
@@ -39,10 +40,6 @@ from constants.defaults import NOMINAL_SIDE
 SAMPLE_IMAGES = 256
 """Images, of the training split, that ranges and frequencies are measured on."""
 SAMPLE_PIXELS = 1 << 24
-QUALITIES = 256
-TRAINED_QUALITY = 128
-OCTAVE = 44.0
-"""Steps of quality that double what residuals are multiplied by: 1.6 % each."""
 DEFAULT_QUANTIZER = "min-max"
 
 
@@ -159,17 +156,19 @@ def _hyperprior(
     z = [whole_numbers(each["z"]) for each in latents]
     converted = convert(model, z, HYPER_DECODER)
     network, arrays = network_parts(converted.network)
+    entries, default, vectors = learned_qualities(model) or scaled_qualities(model)
     contents: dict[str, bytes] = {
         TABLES: _scale_tables(model).to_bytes(),
         HYPER_TABLES: density_tables(model.density).to_bytes(),
-        CODER: save(arrays),
+        CODER: save({**arrays, **vectors}),
     }
     entry = CoderEntry(
         kind="hyperprior",
         mean_bits=converted.mean_bits,
         network=network,
-        qualities=_qualities(model),
-        default_quality=TRAINED_QUALITY,
+        qualities=entries,
+        default_quality=default,
+        gain_vectors=bool(vectors),
     )
     pixels = sum(batch[..., 0].size for batch in images)
     return entry, contents, rate_cost(model, converted, latents, pixels)
@@ -183,18 +182,6 @@ def _scale_tables(model: Hyperprior) -> TableSet:
             f"{ENTROPY_MODEL}: its scales have no tables: {error}; use a smaller scale_max or "
             "fewer scale_levels"
         ) from None
-
-
-def _qualities(model: Hyperprior) -> list[QualityEntry]:
-    """Gains around 1: what residuals are multiplied by, and the scales with them."""
-    table = np.log(model.scales())
-    step = float(table[1] - table[0])
-    entries = []
-    for quality in range(QUALITIES):
-        octaves = (quality - TRAINED_QUALITY) / OCTAVE
-        offset = int(np.clip(round(octaves * float(np.log(2.0)) / step), -MAX_OFFSET, MAX_OFFSET))
-        entries.append(QualityEntry(gain=float(np.float32(2.0**octaves)), offset=offset))
-    return entries
 
 
 def _single() -> list[QualityEntry]:

@@ -70,5 +70,10 @@ def _bits(model: Hyperprior, y: Any, parameters: Any) -> float:
     places = parameters
     if model.outputs_per_latent == 2:
         means, places = np.split(parameters, 2, axis=-1)
-    bits = gaussian_bits(np.round(y - means), model.scale_at(places, False))
+    gain: Any = 1.0
+    if model.gain_units is not None:
+        found = model.gains([model.gain_units.trained_quality])
+        gain, _, moved = map(ops.convert_to_numpy, found)
+        places = places + moved
+    bits = gaussian_bits(np.round((y - means) * gain), model.scale_at(places, False))
     return float(ops.sum(bits))

@@ -69,6 +69,11 @@ class BatchLoader:
         return (len(self._source) + self._batch_size - 1) // self._batch_size
 
     @property
+    def batch_size(self) -> int:
+        """Images or clips a batch; the last of an epoch has what is left."""
+        return self._batch_size
+
+    @property
     def images(self) -> int:
         """Images or clips an epoch."""
         return len(self._source)

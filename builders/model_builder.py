@@ -23,6 +23,7 @@ from builders.places import (
     HYPER_ENCODER,
     INPUTS,
     PREDICTION,
+    singles,
 )
 from builders.problems import ProblemList, shown
 from builders.reader_checks import check_images, check_names, check_outputs
@@ -122,11 +123,9 @@ class ModelBuilder:
 
     def _check_optimizers(self) -> None:
         """Makes each optimizer once: arguments that exclude each other are found here."""
-        training = self.spec.training
-        self._create("optimizer", training.optimizer, "training.optimizer")
-        if training.discriminator_optimizer is not None:
-            opponent = training.discriminator_optimizer
-            self._create("optimizer", opponent, "training.discriminator_optimizer")
+        for kind, path, holder, key in singles(self.spec.resolved()):
+            if kind == "optimizer" and holder[key] is not None:
+                self._create(kind, holder[key], path)
 
     def _raise(self) -> None:
         self._problems.raise_if_any()

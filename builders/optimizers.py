@@ -28,18 +28,25 @@ class _NetworkMap(keras.optimizers.OptimizerMap):
 
 
 def build_optimizer(spec: Spec, compressor: ImageCompressor) -> keras.optimizers.Optimizer:
-    """The optimizer of a spec, built; with a discriminator, one that gives each network its own.
+    """The optimizer a spec begins with, built; see `make_optimizer`."""
+    training = spec.training
+    return make_optimizer(training.optimizer, training.discriminator_optimizer, compressor)
+
+
+def make_optimizer(
+    settings: Any, discriminator_settings: Any, compressor: ImageCompressor
+) -> keras.optimizers.Optimizer:
+    """An optimizer, built; with a discriminator, one that gives each network its own.
 
     Args:
-        spec: says which and with what arguments.
+        settings: which and with what arguments, as in a spec.
+        discriminator_settings: the discriminator's own; None for a copy of `settings`.
         compressor: built; its trainable variables are what is optimized.
     """
     registry = Registry()
-    settings = spec.training.optimizer
     optimizer = registry.create("optimizer", copy.deepcopy(settings))
     if compressor.discriminator is not None:
-        own = spec.training.discriminator_optimizer or settings
-        opponent = registry.create("optimizer", copy.deepcopy(own))
+        opponent = registry.create("optimizer", copy.deepcopy(discriminator_settings or settings))
         theirs = compressor.discriminator.trainable_variables
         optimizer = keras.optimizers.MultiOptimizer(_NetworkMap(optimizer, opponent, theirs))
     optimizer.build(compressor.trainable_variables)

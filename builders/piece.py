@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from builders.averaging import AveragedWeights
+from builders.conclusion import conclude
 from builders.data_splits import Splits
 from builders.errors import RunError, UserError
 from builders.hooks import Hooks
@@ -21,6 +22,7 @@ from builders.piece_options import MARK, PieceOptions, run_folder
 from builders.piece_outcome import Outcome, write_outcome
 from builders.piece_state import moved_data
 from builders.piece_watch import PieceWatch
+from builders.rounds import last_epoch, rounds_of
 from builders.run_folder import RunFolder, create_run_folder, write_atomically
 from builders.session import INTERRUPTED_STATUS, Session, TrainOptions
 from builders.shard_manifest import Manifest
@@ -126,6 +128,7 @@ class _Piece:
             validate_steps=options.validate_steps,
             writing=self._keeper.writing,
             keep=self._say.keep,
+            compiling={part.first_epoch for part in session.rounds},
         )
         hooks.callbacks.append(watch)
         self._keeper.watch = watch
@@ -152,7 +155,7 @@ class _Piece:
         unpack(folder, manifest, self._run, moved)
 
     def _check(self, splits: Splits) -> None:
-        images, size = len(splits.train), self._spec.training.batch_size
+        images, size = len(splits.train), max(part.batch_size for part in rounds_of(self._spec))
         if images < size:
             raise UserError(
                 f"{self._spec.dataset.name}: {images} training images are fewer than a batch of "
@@ -162,7 +165,7 @@ class _Piece:
     def train(self) -> int:
         """Trains, writes, and says how it went."""
         progress, options = self._session.progress, self._options
-        over = bool(progress.stopped) or progress.epoch >= self._spec.training.epochs
+        over = bool(progress.stopped) or progress.epoch >= last_epoch(self._spec)
         self._check_time(over)
         status = INTERRUPTED_STATUS
         try:
@@ -272,7 +275,7 @@ class _Piece:
             shutil.copytree(self._run.path, stays.path, ignore=kept, dirs_exist_ok=True)
             session.folder, session.best_path = stays, stays.best
             session.log_dir = stays.tensorboard
-        session.conclude(self._say)
+        conclude(session, self._say)
 
 
 def _values(variables: list[Any]) -> list[Any]:

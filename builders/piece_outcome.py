@@ -9,6 +9,7 @@ from typing import Any
 from builders.callbacks import Progress
 from builders.piece_journal import PieceJournal
 from builders.piece_watch import PieceWatch
+from builders.rounds import last_epoch, rounds_of
 from builders.run_folder import write_atomically
 from builders.session import Say
 from builders.shard_manifest import Manifest
@@ -50,11 +51,20 @@ class Outcome:
     command: str
 
     @property
+    def total_steps(self) -> int:
+        """Of the whole run, all rounds."""
+        images = self.progress.images
+        return sum(
+            (part.end_epoch - part.first_epoch) * math.ceil(images / part.batch_size)
+            for part in rounds_of(self.spec)
+        )
+
+    @property
     def seconds_left(self) -> float | None:
         """What the rest of the run takes at this piece's speed; None where it took no step."""
         if not self.watch.steps_done:
             return None
-        steps = self.spec.training.epochs * self.watch.batches - self.watch.step
+        steps = self.total_steps - self.watch.step
         training = self.summary_seconds()["training"] / self.watch.steps_done
         return max(steps, 0) * training
 
@@ -77,9 +87,9 @@ class Outcome:
             "ended": self.ended,
             "steps": self.watch.steps_done,
             "total_steps": self.watch.step,
-            "steps_an_epoch": self.watch.batches,
+            "steps_of_the_run": self.total_steps,
             "epoch": progress.epoch,
-            "epochs": self.spec.training.epochs,
+            "epochs": last_epoch(self.spec),
             "stopped": progress.stopped,
             "best_loss": best if math.isfinite(best) else None,
             "best_epoch": progress.best_epoch + 1,
@@ -106,10 +116,9 @@ def write_outcome(outcome: Outcome, folder: Path, say: Say) -> None:
         write_atomically(folder / "curves.png", lambda target: save_png(picture, target))
     summary = outcome.summary()
     write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-    total = outcome.spec.training.epochs * watch.batches
     say(
         f"piece {journal.piece} ended: {_ENDINGS[outcome.ended]}; {watch.steps_done:,} steps, "
-        f"{watch.step:,} of {total:,} in all"
+        f"{watch.step:,} of {outcome.total_steps:,} in all"
     )
     times = summary["seconds"]
     parts = [f"{name} {times[name]:.1f}" for name in _SPENT]

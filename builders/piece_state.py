@@ -96,6 +96,12 @@ def piece_spec(
         asked = parse_spec(own, str(folder / MANIFEST), changes)
     else:
         asked = load_spec(Path(flags.model), changes)
+    epochs = own["training"]["epochs"]
+    if own["training"].get("rounds") and asked.training.epochs != epochs:
+        raise UserError(
+            f"--epochs {asked.training.epochs}: the run in {folder} has rounds, which begin after "
+            f"{epochs} epochs"
+        )
     moved = tuple(f"dataset.{key}:" for key in MOVES)
     lines = [line for line in resume_differences(asked, own) if not line.startswith(moved)]
     if lines:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import keras
@@ -81,6 +81,7 @@ class PieceWatch(keras.callbacks.Callback):
         validate_steps: asks for a stop every so many steps, for a look; 0 for never.
         writing: seconds that writing the state takes now.
         keep: gets each point of the curve in words.
+        compiling: epochs that begin a round: the model is compiled anew for them.
         clock: seconds.
 
     Attributes:
@@ -104,6 +105,7 @@ class PieceWatch(keras.callbacks.Callback):
         validate_steps: int,
         writing: Callable[[], float],
         keep: Callable[[str], None],
+        compiling: Collection[int] = (),
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__()
@@ -118,12 +120,14 @@ class PieceWatch(keras.callbacks.Callback):
         self._validate_steps = validate_steps
         self._writing = writing
         self._keep = keep
+        self._compiling = compiling
         self._clock = clock
         self._last = 0.0
         self._test_began = self._test_ended = 0.0
         self._done = 0
         self._stride = 1
         self._begin = 0
+        self._new_round = False
         self._short_seen = False
         self.step = step
         self.reason: Reason = ""
@@ -177,6 +181,9 @@ class PieceWatch(keras.callbacks.Callback):
             self._test_ended = 0.0
         self._last = now
         self._begin = self._done = self._progress.batch
+        if epoch in self._compiling and not self._begin:
+            self.times = StepTimes()  # another optimizer, batch or crop: nothing is known of them
+            self._short_seen = False
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now, done = self._clock(), self._begin + batch + 1
@@ -201,7 +208,9 @@ class PieceWatch(keras.callbacks.Callback):
         figures = {name: float(value) for name, value in (logs or {}).items()}
         self._keep(self._journal.add_point(self.step, epoch + 1, self.seconds(), figures))
         self._done = 0
+        self._new_round = epoch + 1 in self._compiling
         self._decide()
+        self._new_round = False
 
     def _decide(self) -> None:
         every = self._validate_steps
@@ -215,6 +224,8 @@ class PieceWatch(keras.callbacks.Callback):
     def _needed(self) -> float:
         """Seconds that one more step and an ending after it take."""
         needed = self.times.step + self._writing() + self.expected_validation()
+        if self._new_round:
+            needed += self.times.first or 0.0
         if self.ends_epoch(self._done):
             needed += self.times.expected_epoch_end()
             if not self._short_seen and self.times.first is not None:

@@ -35,6 +35,10 @@ SINGLES = {
 }
 """Single components."""
 
+ROUNDS = "training.rounds"
+IN_ROUNDS = {"optimizer": "optimizer", "discriminator_optimizer": "optimizer"}
+"""Single components of each round of a training; each may be null."""
+
 OPTIONAL = frozenset({ENTROPY_MODEL, PREDICTION, "training.discriminator_optimizer"})
 """Those of them that may be null."""
 
@@ -55,10 +59,23 @@ def components(tree: Any) -> Iterator[tuple[str, str, Any]]:
         if isinstance(value, list):
             for index, item in enumerate(value):
                 yield kind, join(path, index), item
+    for kind, path, holder, key in singles(tree):
+        if holder[key] is not None or path not in OPTIONAL:
+            yield kind, path, holder[key]
+
+
+def singles(tree: Any) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """(kind, path, holder, key) of every single component that is there: it is `holder[key]`.
+
+    Those of a round are left out where they are null, like any that need not be there.
+    """
     for path, kind in SINGLES.items():
         section, _, key = path.rpartition(".")
         holder = at(tree, section)
-        if not isinstance(holder, dict) or key not in holder:
-            continue
-        if holder[key] is not None or path not in OPTIONAL:
-            yield kind, path, holder[key]
+        if isinstance(holder, dict) and key in holder:
+            yield kind, path, holder, key
+    rounds = at(tree, ROUNDS)
+    for index, part in enumerate(rounds if isinstance(rounds, list) else []):
+        for key, kind in IN_ROUNDS.items() if isinstance(part, dict) else ():
+            if part.get(key) is not None:
+                yield kind, join(join(ROUNDS, index), key), part, key

@@ -37,6 +37,11 @@ def resumed_spec(flags: argparse.Namespace, folder: RunFolder, paths: Mapping[st
     own = load_spec(folder.spec)
     changes = {"training.epochs": own.training.epochs, **spec_overrides(flags, path, paths)}
     asked = load_spec(path, changes)
+    if own.training.rounds and asked.training.epochs != own.training.epochs:
+        raise UserError(
+            f"--epochs {asked.training.epochs}: {folder.path} has rounds, which begin after "
+            f"{own.training.epochs} epochs; --load_from_ckpt_path starts a new run from its weights"
+        )
     lines = resume_differences(asked, own.resolved())
     if lines:
         raise UserError(

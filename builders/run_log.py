@@ -35,14 +35,12 @@ class StepClock(keras.callbacks.Callback):
 
     Args:
         feed: what the steps are fed from; knows the images of an epoch and the time waited.
-        batch_size: images or clips a step; the last of an epoch has what is left.
         clip_frames: images of a clip.
     """
 
-    def __init__(self, feed: EpochFeed, batch_size: int, clip_frames: int = 1) -> None:
+    def __init__(self, feed: EpochFeed, clip_frames: int = 1) -> None:
         super().__init__()
         self._feed = feed
-        self._batch_size = batch_size
         self._clip_frames = clip_frames
         self._begin = self._first_end = self._last_end = 0.0
         self._first_wait = 0.0
@@ -51,10 +49,17 @@ class StepClock(keras.callbacks.Callback):
         self._compiled = False
         self.figures: dict[str, float] = {}
 
+    def follow(self, feed: EpochFeed) -> None:
+        """Measures a round that is fed from elsewhere; its first step compiles again."""
+        if feed is not self._feed:
+            self._feed, self._compiled = feed, False
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begin = time.perf_counter()
         self._steps = 0
-        self._images = self._feed.loader.images - self._feed.start_batch * self._batch_size
+        self._images = (
+            self._feed.loader.images - self._feed.start_batch * self._feed.loader.batch_size
+        )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._last_end = time.perf_counter()
@@ -68,7 +73,7 @@ class StepClock(keras.callbacks.Callback):
         wait = self._feed.loader.wait_seconds
         if not self._compiled and steps > 1:
             begin, wait = self._first_end, wait - self._first_wait
-            steps, images = steps - 1, images - self._batch_size
+            steps, images = steps - 1, images - self._feed.loader.batch_size
         self._compiled = True
         seconds = max(self._last_end - begin, 1e-9)
         self.figures["time/step_ms"] = 1e3 * seconds / steps

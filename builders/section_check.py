@@ -1,7 +1,7 @@
 """The sections of a spec against their models, with pydantic's report in words of ours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pydantic
@@ -82,14 +82,19 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     """Keys of the section at a location, read off the models."""
     model: Any = SpecSections
     for step in location:
-        if not isinstance(step, str) or step not in model.model_fields:
+        if isinstance(step, int):
+            continue  # an item of the list whose annotation was seen through already
+        if step not in model.model_fields:
             return []
-        annotation = model.model_fields[step].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(
-            (each for each in options if isinstance(each, type) and hasattr(each, "model_fields")),
-            None,
-        )
+        model = next(_sections_in(model.model_fields[step].annotation), None)
         if model is None:
             return []
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _sections_in(annotation: Any) -> Iterator[Any]:
+    """The sections that an annotation names, alone, as an option or in a list."""
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _sections_in(part)

@@ -116,6 +116,26 @@ class ModelSection(Section):
     layers: ModelLayers
 
 
+class RoundSection(Section):
+    """A round of training that goes on from the weights of the one before."""
+
+    epochs: int = Field(ge=1, le=1_000_000, description="Passes over the training split.")
+    optimizer: _component("optimizer") | None = Field(  # type: ignore[valid-type]
+        default=None, description="With its schedule; null: that of the round before, anew."
+    )
+    discriminator_optimizer: _component("optimizer") | None = Field(  # type: ignore[valid-type]
+        default=None, description="The discriminator's own; null: that of the round before, anew."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
+        default=None, description="Images per training step; null: as in the round before."
+    )
+    crop: Size | None = Field(
+        default=None,
+        description="[height, width] cut out of training images; null: as in the round before. "
+        "Validation stays with `dataset.crop`, so that its losses compare.",
+    )
+
+
 class TrainingSection(Section):
     """How it is trained. Flags of `train.py` override these."""
 
@@ -131,6 +151,13 @@ class TrainingSection(Section):
     )
     epochs: int = Field(
         defaults.EPOCHS, ge=1, le=1_000_000, description="Passes over the training split."
+    )
+    rounds: list[RoundSection] | None = Field(
+        default=None,
+        max_length=64,
+        description="What follows those epochs: rounds that go on from the weights (the averaged "
+        "ones where an optimizer has `use_ema`), each with a schedule, batch size and crop of its "
+        "own. Crops may grow from round to round.",
     )
     latent_dims: int = Field(
         defaults.LATENT_DIMS,

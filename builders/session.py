@@ -1,7 +1,5 @@
 """One piece of a training run: `fit`, what watches over it, and what is written at its end."""
 
-import json
-import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -24,18 +22,17 @@ from builders.callbacks import (
     Patience,
     Progress,
 )
-from builders.checkpoint import TrainingState, load_weights
-from builders.clips import frames_of
+from builders.checkpoint import TrainingState
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
 from builders.hooks import Hooks
-from builders.run_folder import RunFolder, write_atomically
+from builders.rounds import Round, enter_round, rounds_of, splits_of_round
+from builders.run_folder import RunFolder
 from builders.run_log import MetricsFile, RunLog, StepClock
 from builders.spec import Spec
-from builders.splits import SPLIT_NAMES
 from builders.stop_signals import StopSignals
-from evaluation.figures import curve_figure, reconstruction_grid, save_png
+from builders.transforms import ImageTransform
 
 INTERRUPTED_STATUS = 130
 Say = Callable[[str], None]
@@ -94,30 +91,31 @@ class Session:
         self.state = state
         self.metric_values = metric_values
         self.best_path = folder.best
+        self.rounds = rounds_of(spec)
         self.log_dir = folder.tensorboard if progress.log_dir is None else Path(progress.log_dir)
         self.samples = samples
 
     def fit(self, say: Say) -> int:
         """Trains to the last epoch; returns the exit status."""
-        progress, feed = self.progress, self.feeds["train"]
-        epochs = self.spec.training.epochs
+        progress = self.progress
+        epochs = self.rounds[-1].end_epoch
         if progress.epoch >= epochs:
             say(f"nothing to do: {progress.epoch} of {epochs} epochs are done (--epochs for more)")
             return 0
         if progress.stopped:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
-        clock = StepClock(feed, self.spec.training.batch_size, self.spec.dataset.clip_frames)
+        clock = StepClock(self.feeds["train"], self.spec.dataset.clip_frames)
         log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
         ended_well = False
         with self.options.hooks.signals as signals:
-            callbacks = self.callbacks(log, clock, feed, signals)
             try:
-                if progress.batch:
-                    # Keras wants equal epochs within one call: the rest of a cut one is a call.
-                    self.fit_to(progress.epoch + 1, callbacks)
-                if not self.compressor.stop_training:
-                    self.fit_to(epochs, callbacks)
+                for part in self.rounds[progress.round :]:
+                    self.enter(part, say)
+                    self.fit_round(part, log, clock, signals)
+                    self.metric_values = None  # of the epoch that was cut, which is whole now
+                    if self.compressor.stop_training:
+                        break
                 ended_well = True
             except Interrupted:
                 say(f"\nstopped. {self._way_on()}")
@@ -129,6 +127,33 @@ class Session:
             finally:
                 log.close(ended_well)
         return 0
+
+    def enter(self, part: Round, say: Say) -> None:
+        """Makes a round the one that is trained; nothing to do for the one it is already."""
+        progress = self.progress
+        if part.index == progress.round:
+            return
+        enter_round(self.compressor, part)
+        self.feeds["train"] = train_feed(
+            self.spec, splits_of_round(self.splits, part, self.spec), part
+        )
+        progress.round = part.index
+        crop = "" if part.crop is None else f", crops of {part.crop[0]}x{part.crop[1]}"
+        say(
+            f"round      {part.index + 1} of {len(self.rounds)}: epochs {part.first_epoch + 1} to "
+            f"{part.end_epoch}, {part.batch_size} images a step{crop}"
+        )
+
+    def fit_round(self, part: Round, log: RunLog, clock: StepClock, signals: StopSignals) -> None:
+        """Trains to the end of a round."""
+        feed = self.feeds["train"]
+        clock.follow(feed)
+        callbacks = self.callbacks(log, clock, feed, signals)
+        if self.progress.batch:
+            # Keras wants equal epochs within one call: the rest of a cut one is a call.
+            self.fit_to(self.progress.epoch + 1, callbacks)
+        if not self.compressor.stop_training and self.progress.epoch < part.end_epoch:
+            self.fit_to(part.end_epoch, callbacks)
 
     def fit_to(self, last_epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
         """Trains until so many epochs are done."""
@@ -149,7 +174,7 @@ class Session:
                 if each.failure is not None:
                     raise RunError(str(each.failure)) from None
             if _is_out_of_memory(error):
-                size = self.spec.training.batch_size
+                size = self.rounds[self.progress.round].batch_size
                 raise RunError(
                     f"out of memory with {size} images a step; try --batch_size "
                     f"{max(size // 2, 1)}, a smaller dataset.crop, or --precision mixed_bfloat16"
@@ -219,73 +244,19 @@ class Session:
             ]
         return lines
 
-    def conclude(self, say: Say) -> None:
-        """Loads the best weights; writes report, curves and samples; says what to do next."""
-        progress, folder = self.progress, self.folder
-        if progress.best_epoch < 0:
-            raise RunError("no epoch ended with a finite validation loss: there are no weights")
-        load_weights(self.compressor, self.spec, self.best_path)
-        best = {
-            name: values[progress.best_epoch]
-            for name, values in progress.history.items()
-            if not name.startswith("time/")
-        }
-        times = {
-            name: float(np.median(values))
-            for name, values in progress.history.items()
-            if name.startswith("time/")
-        }
-        report = {
-            "spec": self.spec.name,
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch + 1,
-            "stopped": progress.stopped,
-            "seconds": round(progress.seconds, 1),
-            "best": best,
-            "median": times,
-            "images": {split: len(getattr(self.splits, split)) for split in SPLIT_NAMES},
-            "skipped_files": [str(broken) for broken in self.splits.skipped],
-            "weights": str(self.best_path),
-            "weights_copy": progress.checkpoint,
-        }
-        write_atomically(folder.report, json.dumps(_finite(report), indent=2) + "\n")
-        outputs = self.compressor.predict_on_batch(self.samples)
-        samples = list(frames_of(self.samples))
-        grid = reconstruction_grid(samples, list(np.asarray(outputs["x_hat"])))
-        save_png(grid, folder.samples)
-        save_png(curve_figure(progress.history, title=self.spec.name), folder.path / "curves.png")
-        for line in self._closing_lines(best, times):
-            say(line)
 
-    def _closing_lines(self, best: dict[str, float], times: dict[str, float]) -> list[str]:
-        progress, folder = self.progress, self.folder
-        figures = ", ".join(
-            f"{name.removeprefix('val_')} {value:.4g}"
-            for name, value in best.items()
-            if name.startswith("val_")
-        )
-        name = folder.path
-        lines = [
-            "",
-            f"best epoch {progress.best_epoch + 1} of {progress.epoch}; validation: {figures}",
-        ]
-        if progress.stopped:
-            lines.append(f"stopped early: {progress.stopped}")
-        lines += [
-            f"speed      {times['time/images_per_second']:,.0f} images/s, "
-            f"{times['time/step_ms']:.1f} ms a step, of which "
-            f"{100 * times['time/data_wait_fraction']:.1f} % waiting for data",
-            f"weights    {progress.checkpoint or self.best_path}",
-            f"pictures   {name / 'samples.png'}, {name / 'curves.png'}",
-            f"figures    {name / 'metrics.csv'}, {name / 'report.json'}",
-            "",
-            "next:",
-            "  ./validator.sh    figures on the test images",
-            "  ./exporter.sh     encoder and decoder as SavedModels",
-            f"  {shlex.quote(sys.executable)} -m tensorboard.main "
-            f"--logdir {shlex.quote(str(self.log_dir))} --samples_per_plugin images=1000",
-        ]
-        return lines
+def train_feed(spec: Spec, splits: Splits, part: Round) -> EpochFeed:
+    """Training batches of a round, from splits that have its crop."""
+    loader = splits.loader("train", part.batch_size, training=True)
+    return EpochFeed(loader, image_shape(spec, splits.train_transform))
+
+
+def image_shape(spec: Spec, transform: ImageTransform) -> tuple[int | None, ...]:
+    """(H, W, C) or (T, H, W, C) of what the model is fed, None where it differs between batches."""
+    height, width, channels = spec.input_shape
+    sides = transform.crop or transform.resize or (None, None)
+    frames = spec.dataset.clip_frames
+    return (*((frames,) if frames > 1 else ()), height or sides[0], width or sides[1], channels)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -295,12 +266,3 @@ def _is_out_of_memory(error: Exception) -> bool:
         or type(error).__name__ == "ResourceExhaustedError"
         or "RESOURCE_EXHAUSTED" in str(error)
     )
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON lacks, as null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

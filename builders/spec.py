@@ -14,7 +14,7 @@ from builders.json_reader import read_json, tree_problems
 from builders.latents import resolve_latents
 from builders.overrides import set_value
 from builders.params import substitute_params
-from builders.places import LISTS, SINGLES, at, components
+from builders.places import LISTS, at, components, singles
 from builders.problems import Problem, ProblemList, SpecError, join, shown
 from builders.section_check import validate_sections
 from builders.sections import DatasetSection, SpecSections, TrainingSection
@@ -187,10 +187,9 @@ def _resolved(sections: SpecSections, catalog: Catalog) -> Tree:
         value = at(tree, path)
         if value is not None:
             value[:] = [filled(catalog, kind, item) for item in value]
-    for path, kind in SINGLES.items():
-        if at(tree, path) is not None:
-            section, _, key = path.rpartition(".")
-            at(tree, section)[key] = filled(catalog, kind, at(tree, path))
+    for kind, _, holder, key in singles(tree):
+        if holder[key] is not None:
+            holder[key] = filled(catalog, kind, holder[key])
     return tree
 
 

@@ -63,10 +63,10 @@ def confine(threads: int | None) -> int:
         if threads is not None:
             raise UserError(f"--threads {threads}: {sys.platform} can't confine a process to cores")
         return os.cpu_count() or 1
-    cores = sorted(os.sched_getaffinity(0))
+    allowed = sorted(os.sched_getaffinity(0))
     if threads is None:
-        return len(cores)
-    if threads > len(cores):
-        raise UserError(f"--threads {threads}: this process has {len(cores)} cores")
-    os.sched_setaffinity(0, cores[:threads])
+        return len(allowed)
+    if threads > len(allowed):
+        raise UserError(f"--threads {threads}: this process has {len(allowed)} cores")
+    os.sched_setaffinity(0, allowed[:threads])
     return threads

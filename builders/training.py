@@ -9,15 +9,22 @@ import keras
 
 from architectures.image_compressor import ImageCompressor
 from builders.callbacks import Progress
-from builders.checkpoint import WEIGHTS_SUFFIX, TrainingState, find_weights, load_weights
+from builders.checkpoint import (
+    WEIGHTS_SUFFIX,
+    TrainingState,
+    find_weights,
+    load_weights,
+    read_round,
+)
+from builders.conclusion import conclude
 from builders.data_splits import Splits
 from builders.dataset_builder import DatasetBuilder
 from builders.errors import UserError
 from builders.feed import EpochFeed
 from builders.model_builder import ModelBuilder
-from builders.optimizers import build_optimizer
 from builders.precision import Precision, choose_precision
 from builders.progress import ProgressReport
+from builders.rounds import enter_round, rounds_of, splits_of_round
 from builders.run_folder import (
     RunFolder,
     create_run_folder,
@@ -26,7 +33,7 @@ from builders.run_folder import (
     write_atomically,
 )
 from builders.run_log import logged_samples, write_metrics
-from builders.session import Say, Session, TrainOptions
+from builders.session import Say, Session, TrainOptions, image_shape, train_feed
 from builders.spec import Spec
 from builders.summary import ModelSummary, summarize, summary_lines
 from builders.weights_choice import WeightsChoice
@@ -116,7 +123,7 @@ def train(spec: Spec, options: TrainOptions | None = None) -> Run:
     session = open_session(spec, options, say)
     status = session.fit(say)
     if status == 0:
-        session.conclude(say)
+        conclude(session, say)
     choice = WeightsChoice(spec, session.best_path, session.folder)
     return Run(choice, session.progress, session.compressor, status)
 
@@ -131,13 +138,23 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     splits = open_splits(spec, quiet=not options.verbosity)
     if options.hooks.check is not None:
         options.hooks.check(splits)
-    feeds = _feeds(spec, splits)
+    rounds = rounds_of(spec)
+    for part in rounds:  # what a later one can't use is found now
+        splits_of_round(splits, part, spec)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
-    compressor.compile(optimizer=build_optimizer(spec, compressor))
+    part = rounds[0 if options.resume is None else read_round(options.resume.state)]
+    feeds = {
+        "train": train_feed(spec, splits_of_round(splits, part, spec), part),
+        "validation": EpochFeed(
+            splits.loader("validation", spec.training.batch_size),
+            image_shape(spec, splits.evaluation_transform),
+        ),
+    }
+    enter_round(compressor, part)
     if options.start_from is not None:
         load_weights(compressor, spec, find_weights(options.start_from))
     asked = Progress(
-        epochs=spec.training.epochs,
+        epochs=rounds[-1].end_epoch,
         images=len(splits.train),
         log_dir=_writable_folder("--log_dir", options.log_dir),
         checkpoint=_copy_path(options.checkpoint),
@@ -199,23 +216,6 @@ def open_splits(spec: Spec, quiet: bool = False) -> Splits:
             spec.dataset, spec.input_shape, seed=spec.training.seed, report=report
         )
         return builder.build()
-
-
-def _feeds(spec: Spec, splits: Splits) -> dict[str, EpochFeed]:
-    size, shape = spec.training.batch_size, image_shape(spec, splits)
-    return {
-        "train": EpochFeed(splits.loader("train", size, training=True), shape),
-        "validation": EpochFeed(splits.loader("validation", size), shape),
-    }
-
-
-def image_shape(spec: Spec, splits: Splits) -> tuple[int | None, ...]:
-    """(H, W, C) or (T, H, W, C) of what the model is fed, None where it differs between batches."""
-    height, width, channels = spec.input_shape
-    transform = splits.evaluation_transform
-    sides = transform.crop or transform.resize or (None, None)
-    frames = spec.dataset.clip_frames
-    return (*((frames,) if frames > 1 else ()), height or sides[0], width or sides[1], channels)
 
 
 def _resume(

@@ -27,6 +27,8 @@ from codec.manifest import (
     MANIFEST,
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
+    MAX_OFFSET,
+    PLAIN_VERSION,
     VERSION,
     CoderEntry,
     FileEntry,
@@ -44,6 +46,7 @@ WEIGHTS: Final = "weights.safetensors"
 TABLES: Final = "tables.ntab"
 HYPER_TABLES: Final = "hyper_tables.ntab"
 CODER: Final = "coder.safetensors"
+GAIN_VECTORS: Final = ("gains", "inverse_gains", "offsets")
 FILES: Final = (WEIGHTS, TABLES, HYPER_TABLES, CODER)
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -142,11 +145,27 @@ class Bundle:
                 self.network,
                 (channels, grids["z"].shape[-1]),
                 entry.mean_bits,
-                tuple(Quality(each.gain, each.offset) for each in entry.qualities),
+                self._qualities(channels),
                 engine,
             )
         except KeyError as error:
             raise NicBundleError(f"{self.path}: the bundle lacks {error.args[0]}") from None
+
+    def _qualities(self, channels: int) -> tuple[Quality, ...]:
+        entry = self.manifest.coder
+        if not entry.gain_vectors:
+            return tuple(Quality(each.gain, each.offset) for each in entry.qualities)
+        arrays = self.arrays(CODER)
+        vectors = [arrays[name] for name in GAIN_VECTORS]
+        wanted = (len(entry.qualities), channels)
+        kinds = [(np.float32, wanted), (np.float32, wanted), (np.int32, wanted)]
+        if [(each.dtype, each.shape) for each in vectors] != kinds or (
+            np.abs(vectors[2].astype(np.int64)) > MAX_OFFSET
+        ).any():
+            raise NicBundleError(f"{self.path / CODER}: its vectors of gains are out of range")
+        return tuple(
+            Quality(gain, offset, inverse) for gain, inverse, offset in zip(*vectors, strict=True)
+        )
 
     @cached_property
     def network(self) -> IntegerNetwork:
@@ -243,7 +262,7 @@ def bundle_files(
             raise NicBundleError(f"{file}: {len(content)} bytes; {MAX_FILE_BYTES} are allowed")
     manifest = Manifest(
         format=FORMAT,
-        version=VERSION,
+        version=VERSION if coder.gain_vectors else PLAIN_VERSION,
         name=name,
         spec=dict(spec),
         geometry=geometry,
@@ -253,7 +272,10 @@ def bundle_files(
             for file, content in sorted(contents.items())
         },
     )
-    text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False) + "\n"
+    tree = manifest.model_dump()
+    if not coder.gain_vectors:  # readers of before know no such field
+        del tree["coder"]["gain_vectors"]
+    text = json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
     return {MANIFEST: text.encode(), **contents}
 
 

@@ -26,6 +26,7 @@ from codec.tables import TableSet
 
 MAX_MEAN_BITS = 12
 MAX_QUALITIES = 256
+LEAST_GAIN = 2.0**-16
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,31 @@ class Quality:
     """One operating point of a hyperprior.
 
     Attributes:
-        gain: what residuals are multiplied by before they are rounded.
-        offset: places in the table of scales that this moves every latent by.
+        gain: what residuals are multiplied by before they are rounded; a number, or float32 (M,).
+        offset: places in the table of scales that this moves a latent by; a number, or int32 (M,).
+        inverse: what symbols are multiplied by; float32 (M,), or None for 1 / gain.
     """
 
-    gain: float = 1.0
-    offset: int = 0
+    gain: float | Float32 = 1.0
+    offset: int | Int32 = 0
+    inverse: Float32 | None = None
+
+    @property
+    def back(self) -> Float32:
+        """What symbols are multiplied by, float32, () or (M,)."""
+        if self.inverse is not None:
+            return self.inverse
+        return np.asarray(1.0 / self.gain, np.float32)
+
+    def fits(self, channels: int) -> bool:
+        """Whether its numbers are in range, and its vectors for so many channels."""
+        factors = [self.gain] if self.inverse is None else [self.gain, self.inverse]
+        for factor in map(np.asarray, factors):
+            # Not the other way around: comparisons with NaN are false.
+            if not ((factor >= LEAST_GAIN) & (factor <= 1 / LEAST_GAIN)).all():
+                return False
+        parts = (self.gain, self.offset, self.back)
+        return all(np.shape(part) in {(), (channels,)} for part in parts)
 
 
 class HyperpriorCoder:
@@ -85,7 +105,7 @@ class HyperpriorCoder:
             raise NicBundleError(f"means of {mean_bits} bits; 0 to {MAX_MEAN_BITS} are allowed")
         if not 1 <= len(qualities) <= MAX_QUALITIES:
             raise NicBundleError(f"{len(qualities)} qualities; 1 to {MAX_QUALITIES} are allowed")
-        if not all(2**-16 <= each.gain <= 2**16 for each in qualities):
+        if not all(each.fits(latents) for each in qualities):
             raise NicBundleError("a quality's gain is out of range")
         self.network = network
         self._run = engine or network.run
@@ -132,7 +152,7 @@ class HyperpriorCoder:
 
     def _values(self, y: Int32, mean: Float32 | None, quality: int) -> Float32:
         """The latents that symbols stand for."""
-        y_hat = y.astype(np.float32) * np.float32(1.0 / self._qualities[quality].gain)
+        y_hat = y.astype(np.float32) * self._qualities[quality].back
         return y_hat if mean is None else y_hat + mean
 
     def _stream(self, z: Int32, y: Int32, index: Int32) -> bytes:

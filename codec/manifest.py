@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from codec.errors import NicBundleError
 
 FORMAT: Final = "codecsmith-codec"
-VERSION: Final = 1
+VERSION: Final = 2
+PLAIN_VERSION: Final = 1
+"""Of bundles without vectors of gains, as they were before there were any."""
 MANIFEST: Final = "bundle.json"
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_FILE_BYTES: Final = 1 << 30
@@ -77,6 +79,7 @@ class CoderEntry(_Part):
     mean_bits: int | None = None
     network: NetworkEntry | None = None
     quantizer: Literal["naive", "min-max", "k-means"] | None = None
+    gain_vectors: bool = False
     qualities: list[QualityEntry] = Field(min_length=1, max_length=256)
     default_quality: int = Field(ge=0, le=255)
 
@@ -91,12 +94,20 @@ class Manifest(_Part):
     """`bundle.json`."""
 
     format: Literal["codecsmith-codec"]
-    version: Literal[1]
+    version: Literal[1, 2]
     name: str = Field(min_length=1, max_length=128)
     spec: dict[str, Any]
     geometry: GeometryEntry
     coder: CoderEntry
     files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _vectors_have_their_version(self) -> Manifest:
+        if self.coder.gain_vectors != (self.version == VERSION):
+            raise ValueError(f"vectors of gains are what version {VERSION} is for")
+        if self.coder.gain_vectors and self.coder.kind != "hyperprior":
+            raise ValueError("only a hyperprior has vectors of gains")
+        return self
 
 
 def parse_manifest(text: bytes, where: Path) -> Manifest:

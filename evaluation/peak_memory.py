@@ -26,12 +26,30 @@ def with_peak(work: Callable[[], _T]) -> tuple[_T, int | None]:
     """
     _trim()
     try:
-        (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
         before = _status("VmRSS")
     except (OSError, ValueError):
         return work(), None
+    result, most = with_highest(work)
+    return result, None if most is None else max(0, most - before)
+
+
+def with_highest(work: Callable[[], _T]) -> tuple[_T, int | None]:
+    """Runs something and tells the most memory that the process held meanwhile, all in all.
+
+    Args:
+        work: what to run.
+
+    Returns:
+        What it returned, and the largest resident set in bytes; None where the system does not
+        tell.
+    """
+    try:
+        (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
+        _status("VmHWM")
+    except (OSError, ValueError):
+        return work(), None
     result = work()
-    return result, max(0, _status("VmHWM") - before)
+    return result, _status("VmHWM")
 
 
 def _status(name: str) -> int:

@@ -1,5 +1,7 @@
 import copy
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -64,6 +66,30 @@ def test_many_blocks_are_worked_on_in_parts(codecs, monkeypatch):
     pixels = transforms.synthesise(latents)
     assert len(latents) == len(pixels) == len(many)
     np.testing.assert_array_equal(pixels[:8], pixels[-8:])
+
+
+def test_several_threads_at_once_may_be_the_first(codecs):
+    """Graphs are made by the first call: workers of compress.py make theirs together."""
+    tiny = codecs["scale"]
+    workers = 4
+    pictures = [tiny.images[0][i : i + 1, : 24 + 4 * i] for i in range(workers)]
+    alone = [tiny.codec.transforms.analyse(each) for each in pictures]
+    fresh = bundle_transforms(tiny.bundle)
+    ready = threading.Barrier(workers)
+
+    def there_and_back(picture):
+        ready.wait(timeout=60)
+        latents = fresh.analyse(picture)
+        return latents, fresh.synthesise(latents["y"])
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(there_and_back, pictures))
+    for (latents, pixels), wanted in zip(found, alone, strict=True):
+        assert set(latents) == set(wanted)
+        for name, values in wanted.items():
+            np.testing.assert_allclose(latents[name], values, atol=1e-4)
+        again = tiny.codec.transforms.synthesise(wanted["y"])
+        np.testing.assert_allclose(pixels, again, atol=1)
 
 
 RICH = spec_tree(

@@ -171,6 +171,17 @@ def test_looks_inside_an_epoch_come_every_so_many_steps():
     assert [point["step"] for point in training.journal.points] == [12, 22]
 
 
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_round_compiles_anew(begins):
+    training = Training(compiling={0, 2} if begins else {0})
+    training.epoch()
+    training.watch._end = training.clock() + 10 * STEP + VALIDATION + EPOCH_END + 12
+    training.epoch()  # leaves twelve seconds: enough for a step, but not for one that compiles
+    assert training.signals.wanted == begins
+    training.watch.on_epoch_begin(2)
+    assert (training.watch.times.first is None) == begins
+
+
 def test_a_signal_outlasts_what_was_asked_for():
     signals = StopSignals()
     signals.ask()

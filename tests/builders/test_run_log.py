@@ -263,7 +263,7 @@ def trained(source, step_seconds, epochs=2, start=0, workers=1):
 
     model = Model()
     model.compile(keras.optimizers.SGD(0.1))
-    clock = StepClock(feed, 4)
+    clock = StepClock(feed)
     busy = keras.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs: time.sleep(step_seconds)
     )
@@ -307,7 +307,7 @@ def timed(monkeypatch, images, batch_size, seconds, waits, start=0, epochs=1):
     feed = EpochFeed(BatchLoader(ArraySource(np.zeros((images, 1, 1, 1), np.uint8)), batch_size),
                      (1, 1, 1))  # fmt: skip
     feed.start_batch = start
-    clock = StepClock(feed, batch_size)
+    clock = StepClock(feed)
     clock.set_model(type("Model", (), {"optimizer": keras.optimizers.SGD(0.5)})())
     for epoch in range(epochs):
         clock.on_epoch_begin(epoch)

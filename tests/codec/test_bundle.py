@@ -157,9 +157,9 @@ def test_a_manifest_that_is_none_is_refused(text, message, hyperprior, tmp_path)
 
 
 CHANGES = {
-    "version 2, this program reads 1: a newer Codecsmith": lambda t: t.update(version=2),
-    "version: Input should be 1": lambda t: t.update(version=0),
-    "version: Input should be 1, text": lambda t: t.update(version="2"),
+    "version 3, this program reads 2: a newer Codecsmith": lambda t: t.update(version=3),
+    "version: Input should be 1 or 2": lambda t: t.update(version=0),
+    "version: Input should be 1 or 2, text": lambda t: t.update(version="2"),
     "format: Input should be": lambda t: t.update(format="zip"),
     "extra: Extra inputs": lambda t: t.update(extra=1),
     r"a\?b\?\[31m: Extra inputs": lambda t: t.update({"a\nb\x1b[31m": 1}),

@@ -10,16 +10,8 @@ import pytest
 
 from evaluation.benchmark_run import Photo
 from evaluation.codecs import CodecError
-from evaluation.peers import (
-    PROJECTS,
-    MissingPeerError,
-    Peer,
-    PeerProcess,
-    choose_peers,
-    measure_peers,
-    peer_entry,
-    projects_of,
-)
+from evaluation.peer_process import PROJECTS, MissingPeerError, PeerProcess, projects_of
+from evaluation.peers import Peer, choose_peers, measure_peers, peer_entry
 
 HERE = Path(__file__).parent
 
@@ -56,8 +48,12 @@ def test_it_says_what_it_is_and_is_timed(process):
 
 def test_training_steps_are_timed_and_what_it_prints_is_no_answer(process):
     asked = {"architecture": "bmshj2018-hyperprior", "threads": 1}
-    answer = process.ask({"do": "train", **asked, "batch": 2, "side": 8, "steps": 3})
+    asked |= {"batch": 2, "side": 8, "warm": 1}
+    answer = process.ask({"do": "train", **asked, "steps": 3})
     assert len(answer["step_s"]) == 3
+    resident = answer["resident_bytes"]
+    assert resident is None or 2**20 < resident < 2**32
+    assert process.ask({"do": "train", **asked, "steps": 0})["step_s"] == []
 
 
 def test_errors_are_told_and_it_goes_on(process):

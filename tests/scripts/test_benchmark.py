@@ -21,7 +21,7 @@ from builders import bundle_measuring
 from builders.cli import run_command
 from builders.codec_choice import quality_of
 from codec.bundle import Bundle
-from evaluation import benchmark_figures, classical_codecs, peers
+from evaluation import benchmark_figures, classical_codecs, peer_process
 from evaluation.more_measures import MORE_MEASURES, MoreMeasure
 from tests.codec_models import photo
 from tests.golden_codec import BUNDLE
@@ -331,12 +331,18 @@ def test_repeats_and_threads(call, monkeypatch):
     assert code == 2 and re.search(r"--threads 4096: this process has \d+ cores", err)
 
 
-def test_other_projects_are_timed_beside(call, monkeypatch):
+@pytest.fixture
+def made_up_project(monkeypatch):
+    """In CompressAI's place is a project that does not exist."""
     monkeypatch.setenv("CODECSMITH_COMPRESSAI_PYTHON", sys.executable)
     fake = dataclasses.replace(
-        peers.PROJECTS[0], server=str(ROOT / "tests" / "evaluation" / "made_up_peer.py")
+        peer_process.PROJECTS[0], server=str(ROOT / "tests" / "evaluation" / "made_up_peer.py")
     )
-    monkeypatch.setattr(peers, "PROJECTS", (fake,))
+    monkeypatch.setattr(peer_process, "PROJECTS", (fake,))
+
+
+@pytest.mark.usefixtures("made_up_project")
+def test_other_projects_are_timed_beside(call):
     words = ("--codecs=jpeg-420", "--peers=compressai-bmshj2018-hyperprior", "--published=true")
     status, _, _ = call(*words, timed="1", figures=True)
     assert status == 0
@@ -347,6 +353,29 @@ def test_other_projects_are_timed_beside(call, monkeypatch):
     assert rows[-1]["codec"] == "bmshj2018-hyperprior (CompressAI; N 3), random weights"
     assert "their speed is measured, and nothing else of them" in Path("out/results.md").read_text()
     assert "random weights" in Path("out/index.html").read_text()
+
+
+@pytest.mark.usefixtures("made_up_project")
+def test_curves_and_projects_of_a_file_of_flags(call, codecs):
+    parts = f"{codecs['factorized'].folder},{BUNDLE}"
+    flags = {"codecs": "none", "join": [f"both={parts}"]}
+    flags |= {"peers": ["compressai-bmshj2018-hyperprior"], "dataset": "photos/a.png"}
+    Path("flags.json").write_text(json.dumps(flags), encoding="utf-8")
+    assert call("--config=flags.json", timed="1")[0] == 0
+    assert [codec["name"] for codec in results()["codecs"]] == ["both"]
+    assert len(results()["codecs"][0]["points"]) == 2
+    assert [peer["name"] for peer in results()["peers"]] == ["compressai-bmshj2018-hyperprior"]
+    flags |= {"join": f"both={parts}", "peers": 3}
+    Path("flags.json").write_text(json.dumps(flags), encoding="utf-8")
+    code, _, err = call("--config=flags.json", timed="1")
+    assert code == 2
+    assert "\n  join: found " in err and "expected a list\n" in err
+    assert "\n  peers: found 3, expected a list or a string\n" in err
+    flags |= {"join": ["both"], "peers": "none"}
+    Path("flags.json").write_text(json.dumps(flags), encoding="utf-8")
+    code, _, err = call("--config=flags.json")
+    assert code == 2
+    assert '  join: found "both", expected NAME=BUNDLE,BUNDLE with two bundles or more\n' in err
 
 
 def test_projects_that_are_not_there(call, monkeypatch, tmp_path):

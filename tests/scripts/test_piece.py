@@ -162,6 +162,27 @@ def test_averaged_weights_are_looked_at_and_trained_on_as_before(folder, tiny):
     np.testing.assert_allclose(curve(), curve("one"), rtol=1e-6)
 
 
+def test_rounds_are_cut_anywhere(folder):
+    """Each has an optimizer and a batch size of its own: 4 steps, then 2 x 7."""
+    rounds = [{"epochs": 2, "batch_size": 4, "optimizer": {"SGD": {"learning_rate": 0.05}}}]
+    given = (
+        *("--model", "tiny.json", "--epochs", "1"),
+        *("--set", f"training.rounds={json.dumps(rounds)}"),
+    )
+    assert call(*given, "--output", "one") == 0
+    for steps in (4, 9, 9):  # the end of a round, inside the next, its end
+        assert call(*given, "--output", "out", "--steps", steps) == 0
+    assert [row["step"] for row in rows()] == ["4", "11", "13", "18"]
+    assert [row["step"] for row in rows("one")] == ["4", "11", "18"]
+    theirs = {row["step"]: row["val_loss"] for row in rows("one")}
+    for row in rows():
+        assert row["step"] == "13" or row["val_loss"] == theirs[row["step"]]
+    assert summary()["steps_of_the_run"] == summary()["total_steps"] == 18
+    assert summary()["epochs"] == 3
+    with pytest.raises(UserError, match=r"--epochs 2: the run in out has rounds, which begin"):
+        call("--output", "out", "--epochs", 2)
+
+
 def test_a_signal_ends_a_piece_and_the_next_goes_on(folder, finished, monkeypatch):
     from builders.piece_watch import PieceWatch
 
