@@ -1,11 +1,10 @@
 """Callbacks that keep a run safe: state on disk, the best weights, a stop that can be resumed."""
 
 import shutil
-import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from builders.feed import EpochFeed
 from builders.optimizers import learning_rates
 from builders.run_folder import write_atomically
 from builders.spec import Spec
+from builders.stop_signals import StopSignals
 
 MONITOR = "val_loss"
 
@@ -77,34 +77,6 @@ class Progress:
         if plain["best_loss"] is None:
             plain["best_loss"] = float("inf")
         return cls(**plain)
-
-
-class StopSignals:
-    """Turns Ctrl-C and SIGTERM into a wish that a callback sees between two steps.
-
-    In the middle of a step the weights may be half updated. A second Ctrl-C stops at once.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: a notebook's kernel keeps its own handling
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
 
 
 class LossGuard(keras.callbacks.Callback):
@@ -169,6 +141,8 @@ class Backup(keras.callbacks.Callback):
             at a time, the save follows the dispatch.
         signals: tells whether a stop is wanted.
         metric_values: values of the metrics at the moment a run was cut inside an epoch.
+        due: asked with (batches done, batches) of the epoch whether to save now; None for never.
+        saved: called when the state is on disk.
     """
 
     def __init__(
@@ -179,6 +153,8 @@ class Backup(keras.callbacks.Callback):
         steps: int,
         signals: StopSignals,
         metric_values: list[Any] | None,
+        due: Callable[[int, int], bool] | None = None,
+        saved: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self._seconds_before = progress.seconds
@@ -190,6 +166,8 @@ class Backup(keras.callbacks.Callback):
         self._signals = signals
         self._metric_values = metric_values
         self._done = 0
+        self._due = due
+        self._saved = saved
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._done = self._progress.batch
@@ -206,6 +184,8 @@ class Backup(keras.callbacks.Callback):
         before, done = self._done, steps_done(self._feed, batch)
         self._done = done
         due = self._steps > 0 and done // self._steps > before // self._steps
+        if self._due is not None:
+            due |= self._due(done, len(self._feed.loader))
         if done == len(self._feed.loader) or not (due or self._signals.wanted):
             return  # the epoch's end saves, after its validation
         self._save(replace(self._progress, batch=done))
@@ -225,6 +205,8 @@ class Backup(keras.callbacks.Callback):
         # Only now: until the file is whole, the run stands where the one before it says.
         self._progress.epoch, self._progress.batch = reached.epoch, reached.batch
         self._progress.seconds = reached.seconds
+        if self._saved is not None:
+            self._saved()
         if self._signals.wanted:
             raise Interrupted
 

@@ -21,12 +21,12 @@ from builders.callbacks import (
     NonFiniteLoss,
     Patience,
     Progress,
-    StopSignals,
 )
 from builders.checkpoint import TrainingState
 from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
+from builders.hooks import Hooks
 from builders.on_device import DeviceImages, training_feed
 from builders.rate_distortion import RateDistortion
 from builders.rounds import Round, enter_round, rounds_of, splits_of_round
@@ -35,6 +35,7 @@ from builders.run_log import MetricsFile, RunLog, StepBar, StepClock
 from builders.sources import Progress as ImageProgress
 from builders.spec import Spec
 from builders.step_log import StepLog
+from builders.stop_signals import StopSignals
 from builders.transforms import ImageTransform
 
 INTERRUPTED_STATUS = 130
@@ -54,6 +55,7 @@ class TrainOptions:
         verbosity: 0 silent, 1 progress bar, 2 a line an epoch.
         backup_steps: save the state every so many steps too; 0 for only at the end of epochs.
         argv: the command line, for command.txt.
+        hooks: of a program that trains in pieces.
     """
 
     run_dir: Path | None = None
@@ -64,6 +66,7 @@ class TrainOptions:
     verbosity: int = 1
     backup_steps: int = 0
     argv: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 class Session:
@@ -113,7 +116,7 @@ class Session:
         shown = (self.samples, clock, self.scatter, steps)
         log = RunLog(self.spec, self.folder, self.log_dir, progress, *shown)
         ended_well = False
-        with StopSignals() as signals:
+        with self.options.hooks.signals as signals:
             try:
                 for part in self.rounds[progress.round :]:
                     self.enter(part, say)
@@ -220,6 +223,7 @@ class Session:
             *([] if patience is None else [Patience(patience, progress)]),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: averaged.leave()),
             MetricsFile(self.folder, progress, clock),
+            *self.options.hooks.callbacks,
             Backup(
                 self.state,
                 progress,
@@ -227,24 +231,29 @@ class Session:
                 self.options.backup_steps,
                 signals,
                 self.metric_values,
+                self.options.hooks.due,
+                self.options.hooks.saved,
             ),
             *([StepBar()] if self._verbosity() else []),
         ]
 
     def _kept(self) -> str:
         place = f"epoch {self.progress.epoch + 1}, step {self.progress.batch + 1}"
-        return f"The state before {place} is saved in {self.folder.state}"
+        return (
+            f"The state before {place} is saved in {self.options.hooks.kept or self.folder.state}"
+        )
 
     def _command(self, flags: str) -> str:
         return f"python train.py {flags} {shlex.quote(str(self.folder.path))}"
 
     def _way_on(self) -> str:
-        return f"{self._kept()}. To go on:\n  {self._command('--resume --run_dir')}"
+        command = self.options.hooks.way_on or self._command("--resume --run_dir")
+        return f"{self._kept()}. To go on:\n  {command}"
 
     def _way_out(self) -> list[str]:
         """What to do when a loss is no number: the same steps would lead there again."""
         lines = [f"{self._kept()}."]
-        if self.progress.best_epoch >= 0:
+        if self.progress.best_epoch >= 0 and not self.options.hooks.way_on:
             lines += [
                 f"The best weights so far, of epoch {self.progress.best_epoch + 1}, are kept. To "
                 "start from them with other settings:",

@@ -138,6 +138,8 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     """
     compressor, summary, precision = build_compressor(spec)
     splits = open_splits(spec, quiet=not options.verbosity)
+    if options.hooks.check is not None:
+        options.hooks.check(splits)
     rounds = rounds_of(spec)
     for part in rounds:  # what a later one can't use is found now
         splits_of_round(splits, part, spec)
@@ -169,7 +171,7 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
         note_command(folder, options.argv)
     else:
         state.save(progress.to_json())  # so that a run can always be gone on with
-    trouble = point_latest(folder)
+    trouble = point_latest(folder) if options.hooks.latest else ""
     data = [*splits.describe(), *filter(None, [feeds["train"].note])]
     _describe(say, spec, folder, data, summary, precision, progress)
     if trouble:

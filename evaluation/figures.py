@@ -177,17 +177,32 @@ def _draw_curves(
     axes: Axes, history: Mapping[str, Sequence[float]], name: str, first_epoch: int
 ) -> None:
     """Draws one quantity, its training curve under its validation curve."""
-    for key, label, color in ((name, "train", _TRAIN), (f"val_{name}", "validation", _VALIDATION)):
-        if key not in history:
-            continue
-        values = np.asarray(history[key], dtype=np.float64)
-        values = np.where(np.isfinite(values), values, np.nan)
-        epochs = first_epoch + np.arange(values.size)
-        # A single epoch is no line, and a value between two gaps neither: mark short curves.
-        marker = "o" if values.size <= 30 else None
-        axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker=marker, ms=3)
+    for key, validation in ((name, False), (f"val_{name}", True)):
+        if key in history:
+            values = np.asarray(history[key], dtype=np.float64)
+            draw_curve(axes, first_epoch + np.arange(values.size), values, validation=validation)
+    draw_axes(axes, name, "epoch")
+
+
+def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, *, validation: bool) -> None:
+    """Draws one curve in the colour and with the label of its kind; infinities leave gaps."""
+    y = np.where(np.isfinite(y), y, np.nan)
+    # A single value is no line, and a value between two gaps neither: mark short curves.
+    marker = "o" if y.size <= 30 else None
+    color, label = (_VALIDATION, "validation") if validation else (_TRAIN, "train")
+    axes.plot(x, y, color=color, label=label, linewidth=1.6, marker=marker, ms=3)
+
+
+def draw_axes(axes: Axes, name: str, below: str) -> None:
+    """Dresses the axes of a quantity.
+
+    Args:
+        axes: with its curves.
+        name: of the quantity, without "val_".
+        below: what the curves are over, in whole numbers.
+    """
     label = _AXIS_LABELS.get(name.lower(), name)
-    axes.set_xlabel("epoch", color=INK)
+    axes.set_xlabel(below, color=INK)
     axes.set_ylabel(label, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color=_GRID, linewidth=0.6)

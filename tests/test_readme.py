@@ -15,6 +15,7 @@ import compress
 import decompress
 import exporter
 import inference
+import piece
 import study
 import train
 import validation
@@ -31,6 +32,7 @@ SCRIPTS: dict[str, ModuleType] = {
     "decompress.py": decompress,
     "benchmark.py": benchmark,
     "study.py": study,
+    "piece.py": piece,
 }
 
 
