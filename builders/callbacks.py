@@ -3,6 +3,7 @@
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -81,10 +82,15 @@ class StopSignals:
     """Turns Ctrl-C and SIGTERM into a wish that a callback sees between two steps.
 
     In the middle of a step the weights may be half updated. A second Ctrl-C stops at once.
+
+    Attributes:
+        wanted: whether a stop is.
+        on_wanted: called when it is.
     """
 
     def __init__(self) -> None:
         self.wanted = False
+        self.on_wanted: Callable[[], object] = bool
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -103,6 +109,7 @@ class StopSignals:
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
+        self.on_wanted()
 
 
 class LossGuard(keras.callbacks.Callback):
@@ -152,6 +159,7 @@ class Backup(keras.callbacks.Callback):
         steps: batches between saves inside an epoch; 0 for none.
         signals: tells whether a stop is wanted.
         metric_values: values of the metrics at the moment a run was cut inside an epoch.
+        writes: whether this process saves; the others of a team only keep count.
     """
 
     def __init__(
@@ -162,8 +170,10 @@ class Backup(keras.callbacks.Callback):
         steps: int,
         signals: StopSignals,
         metric_values: list[Any] | None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
+        self._writes = writes
         self._seconds_before = progress.seconds
         self._began = time.monotonic()
         self._state = state
@@ -188,7 +198,8 @@ class Backup(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         done = self._first_batch + batch + 1
         due = self._steps > 0 and done % self._steps == 0
-        if done == len(self._feed.loader) or not (due or self._signals.wanted):
+        stop = self._signals.wanted and self._writes  # of the others, the first hears it too
+        if done == len(self._feed.loader) or not (due or stop):
             return  # the epoch's end saves, after its validation
         self._save(replace(self._progress, batch=done))
 
@@ -199,14 +210,15 @@ class Backup(keras.callbacks.Callback):
         model = self.model  # under JAX this brings the weights of this step back into the model
         reached.seconds = self._seconds_before + time.monotonic() - self._began
         try:
-            self._state.save(reached.to_json())
+            if self._writes:
+                self._state.save(reached.to_json())
         except NonFiniteWeights as error:
             step = reached.batch or len(self._feed.loader)
             raise not_finite(str(error), step, self._progress.epoch, model) from None
         # Only now: until the file is whole, the run stands where the one before it says.
         self._progress.epoch, self._progress.batch = reached.epoch, reached.batch
         self._progress.seconds = reached.seconds
-        if self._signals.wanted:
+        if self._signals.wanted and self._writes:
             raise Interrupted
 
 
@@ -218,10 +230,14 @@ class BestWeights(keras.callbacks.Callback):
         path: in the run folder.
         progress: remembers the best; changed in place.
         copy: where else the file goes; None for nowhere.
+        writes: whether this process does.
     """
 
-    def __init__(self, spec: Spec, path: Path, progress: Progress, copy: Path | None) -> None:
+    def __init__(
+        self, spec: Spec, path: Path, progress: Progress, copy: Path | None, writes: bool = True
+    ) -> None:
         super().__init__()
+        self._writes = writes
         self._spec = spec
         self._path = path
         self._progress = progress
@@ -231,6 +247,8 @@ class BestWeights(keras.callbacks.Callback):
         loss = monitored_loss(self.model, logs or {})
         if loss < self._progress.best_loss:
             self._progress.best_loss, self._progress.best_epoch = loss, epoch
+            if not self._writes:
+                return
             info = {"epoch": epoch + 1, MONITOR: float((logs or {})[MONITOR])}
             save_weights(self.model, self._spec, self._path, info)
             if self._copy is not None:

@@ -87,6 +87,7 @@ class RunLog(keras.callbacks.Callback):
         progress: tells where the run goes on; what an earlier piece wrote later is taken back.
         samples: uint8 (N, H, W, C), validation images shown every epoch.
         clock: gives what is logged beside losses and metrics.
+        writes: whether this process does; the others of a team only take part in predictions.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class RunLog(keras.callbacks.Callback):
         progress: Progress,
         samples: np.ndarray,
         clock: StepClock,
+        writes: bool = True,
     ) -> None:
         super().__init__()
+        self._writes = writes
         self._spec = spec
         self._folder = folder
         self._clock = clock
@@ -108,7 +111,7 @@ class RunLog(keras.callbacks.Callback):
         self._writer: EventWriter | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if self._writer is not None:
+        if self._writer is not None or not self._writes:
             return  # `fit` goes on after an epoch that was resumed in its middle
         first, resumed = self._progress.epoch, self._progress.resumes > 0
         self._writer = EventWriter(self._directory, purge_step=first + 1 if resumed else None)
@@ -120,12 +123,14 @@ class RunLog(keras.callbacks.Callback):
         self._writer.flush()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        outputs = self.model.predict_on_batch(self._samples)  # in all processes of a team
+        if not self._writes:
+            return
         writer = self._writer
         assert writer is not None
         step = epoch + 1
         for name, value in {**(logs or {}), **self._clock.figures}.items():
             writer.scalar(scalar_tag(name), value, step)
-        outputs = self.model.predict_on_batch(self._samples)
         grid = reconstruction_grid(
             list(frames_of(self._samples)),
             list(np.asarray(outputs["x_hat"])),
@@ -151,10 +156,14 @@ class MetricsFile(keras.callbacks.Callback):
         folder: of the run.
         progress: its history grows.
         clock: gives what is logged beside losses and metrics.
+        writes: whether this process does.
     """
 
-    def __init__(self, folder: RunFolder, progress: Progress, clock: StepClock) -> None:
+    def __init__(
+        self, folder: RunFolder, progress: Progress, clock: StepClock, writes: bool = True
+    ) -> None:
         super().__init__()
+        self._writes = writes
         self._folder = folder
         self._progress = progress
         self._clock = clock
@@ -162,7 +171,8 @@ class MetricsFile(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         for name, value in {**(logs or {}), **self._clock.figures}.items():
             self._progress.history.setdefault(name, []).append(float(value))
-        write_metrics(self._folder, self._progress.history)
+        if self._writes:
+            write_metrics(self._folder, self._progress.history)
 
 
 def write_metrics(folder: RunFolder, history: dict[str, list[float]]) -> None:

@@ -34,6 +34,7 @@ from builders.run_folder import RunFolder, write_atomically
 from builders.run_log import MetricsFile, RunLog, StepClock
 from builders.spec import Spec
 from builders.splits import SPLIT_NAMES
+from builders.team import Team
 from evaluation.figures import curve_figure, reconstruction_grid, save_png
 
 INTERRUPTED_STATUS = 130
@@ -53,6 +54,7 @@ class TrainOptions:
         verbosity: 0 silent, 1 progress bar, 2 a line an epoch.
         backup_steps: save the state every so many steps too; 0 for only at the end of epochs.
         argv: the command line, for command.txt.
+        team: the processes and devices that train together.
     """
 
     run_dir: Path | None = None
@@ -63,6 +65,7 @@ class TrainOptions:
     verbosity: int = 1
     backup_steps: int = 0
     argv: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
+    team: Team = field(default_factory=Team)
 
 
 class Session:
@@ -105,9 +108,12 @@ class Session:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
         clock = StepClock(feed, self.spec.training.batch_size, self.spec.dataset.clip_frames)
-        log = RunLog(self.spec, self.folder, self.log_dir, progress, self.samples, clock)
+        team = self.options.team
+        log = RunLog(
+            self.spec, self.folder, self.log_dir, progress, self.samples, clock, team.is_first
+        )
         ended_well = False
-        with StopSignals() as signals:
+        with StopSignals() as signals, team.stopping(signals, self._way_on):
             callbacks = self.callbacks(log, clock, feed, signals)
             try:
                 if progress.batch:
@@ -167,18 +173,19 @@ class Session:
         """What watches over the steps; at the end of an epoch they come in this order."""
         progress, patience = self.progress, self.spec.training.early_stopping_patience
         copy = None if progress.checkpoint is None else Path(progress.checkpoint)
-        every = self.spec.training.checkpoint_every
+        writes = self.options.team.is_first
+        every = self.spec.training.checkpoint_every if writes else None
         averaged = AveragedWeights()
         return [
             LossGuard(feed),
             clock,
             averaged,
             log,
-            BestWeights(self.spec, self.best_path, progress, copy),
+            BestWeights(self.spec, self.best_path, progress, copy, writes),
             *([] if every is None else [EpochWeights(self.spec, self.folder.checkpoints, every)]),
             *([] if patience is None else [Patience(patience, progress)]),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: averaged.leave()),
-            MetricsFile(self.folder, progress, clock),
+            MetricsFile(self.folder, progress, clock, writes),
             Backup(
                 self.state,
                 progress,
@@ -186,6 +193,7 @@ class Session:
                 self.options.backup_steps,
                 signals,
                 self.metric_values,
+                writes,
             ),
         ]
 
@@ -197,7 +205,8 @@ class Session:
         return f"python train.py {flags} {shlex.quote(str(self.folder.path))}"
 
     def _way_on(self) -> str:
-        return f"{self._kept()}. To go on:\n  {self._command('--resume --run_dir')}"
+        flags = f"{self.options.team.flags}--resume --run_dir"
+        return f"{self._kept()}. To go on{self.options.team.everywhere}:\n  {self._command(flags)}"
 
     def _way_out(self) -> list[str]:
         """What to do when a loss is no number: the same steps would lead there again."""

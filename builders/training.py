@@ -1,7 +1,7 @@
 """One training run, from a spec to a run folder."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import keras
 from architectures.image_compressor import ImageCompressor
 from builders.callbacks import Progress
 from builders.checkpoint import WEIGHTS_SUFFIX, TrainingState, find_weights, load_weights
+from builders.data_parallel import check_team, cut_filling, shared_run_folder
 from builders.data_splits import Splits
 from builders.dataset_builder import DatasetBuilder
 from builders.errors import UserError
@@ -29,6 +30,7 @@ from builders.run_log import logged_samples, write_metrics
 from builders.session import Say, Session, TrainOptions
 from builders.spec import Spec
 from builders.summary import ModelSummary, summarize, summary_lines
+from builders.team import Team
 from builders.weights_choice import WeightsChoice
 
 
@@ -112,11 +114,17 @@ def train(spec: Spec, options: TrainOptions | None = None) -> Run:
         NonFiniteLoss: the loss is NaN; the last good state is kept.
     """
     options = options or TrainOptions()
+    team = options.team
+    if not team.is_first:
+        options = replace(options, verbosity=0)
     say: Say = print if options.verbosity else _silent
     session = open_session(spec, options, say)
     status = session.fit(say)
-    if status == 0:
-        session.conclude(say)
+    if status == 0 and team.is_first:
+        with team.alone():
+            if team.count > 1:  # the weights are spread over processes that take no part any more
+                session.compressor, *_ = build_compressor(spec)
+            session.conclude(say)
     choice = WeightsChoice(spec, session.best_path, session.folder)
     return Run(choice, session.progress, session.compressor, status)
 
@@ -129,7 +137,11 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     """
     compressor, summary, precision = build_compressor(spec)
     splits = open_splits(spec, quiet=not options.verbosity)
-    feeds = _feeds(spec, splits)
+    team = options.team
+    check_team(team, spec, splits)
+    feeds = _feeds(spec, splits, team)
+    if team.shared:
+        cut_filling(compressor)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
     compressor.compile(optimizer=build_optimizer(spec, compressor))
     if options.start_from is not None:
@@ -140,16 +152,19 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
         log_dir=_writable_folder("--log_dir", options.log_dir),
         checkpoint=_copy_path(options.checkpoint),
     )
-    folder = options.resume or create_run_folder(spec, options.run_dir, options.argv)
+    folder = options.resume or shared_run_folder(
+        team, lambda: create_run_folder(spec, options.run_dir, options.argv)
+    )
     state = TrainingState(compressor, spec, folder.state)
     progress, metric_values = asked, None
     if options.resume is not None:
-        progress, metric_values = _resume(spec, state, compressor, folder, asked)
-        note_command(folder, options.argv)
-    else:
+        progress, metric_values = _resume(spec, state, compressor, folder, asked, team.is_first)
+        if team.is_first:
+            note_command(folder, options.argv)
+    elif team.is_first:
         state.save(progress.to_json())  # so that a run can always be gone on with
-    trouble = point_latest(folder)
-    _describe(say, spec, folder, splits, summary, precision, progress)
+    trouble = point_latest(folder) if team.is_first else ""
+    _describe(say, spec, folder, splits, summary, precision, progress, team)
     if trouble:
         say(f"warning    {trouble}")
     return Session(
@@ -199,11 +214,12 @@ def open_splits(spec: Spec, quiet: bool = False) -> Splits:
         return builder.build()
 
 
-def _feeds(spec: Spec, splits: Splits) -> dict[str, EpochFeed]:
+def _feeds(spec: Spec, splits: Splits, team: Team) -> dict[str, EpochFeed]:
     size, shape = spec.training.batch_size, image_shape(spec, splits)
+    shard = team.shard(size)
     return {
-        "train": EpochFeed(splits.loader("train", size, training=True), shape),
-        "validation": EpochFeed(splits.loader("validation", size), shape),
+        "train": EpochFeed(splits.loader("train", size, training=True, shard=shard), shape),
+        "validation": EpochFeed(splits.loader("validation", size, shard=shard), shape),
     }
 
 
@@ -222,6 +238,7 @@ def _resume(
     compressor: ImageCompressor,
     folder: RunFolder,
     asked: Progress,
+    writes: bool = True,
 ) -> tuple[Progress, list[Any] | None]:
     """Puts the saved state into the model; says where the run stands, and its metrics there."""
     progress = Progress.from_json(state.load())
@@ -237,8 +254,9 @@ def _resume(
         progress.stopped = ""  # more was asked for than patience had granted
     progress.epochs = asked.epochs
     progress.resumes += 1
-    write_atomically(folder.spec, spec.to_json())  # the number of epochs may have changed
-    if progress.history:
+    if writes:
+        write_atomically(folder.spec, spec.to_json())  # the number of epochs may have changed
+    if progress.history and writes:
         write_metrics(folder, progress.history)  # without what was written after the state
     if not progress.batch:
         return progress, None
@@ -254,6 +272,7 @@ def _describe(
     summary: ModelSummary,
     precision: Precision,
     progress: Progress,
+    team: Team,
 ) -> None:
     latents = "x".join(str(side) for side in summary.latents)
     say(f"spec       {spec.source} ({spec.name})")
@@ -264,6 +283,8 @@ def _describe(
         f"ratio {summary.ratio:.2f} : 1 as stored"
     )
     say(f"precision  {precision.policy} ({precision.reason}), {keras.backend.backend()} backend")
+    if team.shared:
+        say(f"devices    {team.describe(spec.training.batch_size)}")
     for warning in summary.warnings:
         say(f"warning    {warning}")
     say(f"run        {folder.path}")
