@@ -70,6 +70,7 @@ class Meeting:
         self._mistake: Exception | None = None
         self._over = self._ending = False
         self._jax_port = free_port()
+        self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="meeting", daemon=True)
@@ -143,6 +144,8 @@ class Meeting:
         begin = self._loop.create_task(self._open() if first else self._join())
         begin.add_done_callback(self._begun)
         self._loop.run_forever()
+        if self._server is not None:
+            self._server.close()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -178,7 +181,7 @@ class Meeting:
                 f"--coordinator_address {place}: process 0 can't listen on port {place.port}: "
                 f"{reason(error)}"
             ) from None
-        self._keep(server.serve_forever())
+        self._server = server
         end = time.monotonic() + self._join_seconds
         while len(self._links) < place.count - 1 and self._mistake is None:
             if time.monotonic() > end:
@@ -249,8 +252,7 @@ class Meeting:
         if "go" not in answer:
             raise RunError(f"{place} is not, or no longer, process 0 of a run")
         self._links[0] = link
-        server, port = await open_relay(place.host, place.port)
-        self._keep(server.serve_forever())
+        self._server, port = await open_relay(place.host, place.port)
         return port
 
     # --- the time until the end --------------------------------------------------------------

@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from constants.distribution import JOIN_SECONDS, RETRY_SECONDS
@@ -56,7 +57,8 @@ async def carry_to_service(reader: Reader, writer: Writer, port: int) -> None:
     except OSError:  # it never started, which the first process tells about
         writer.close()
         return
-    await _until_one_ends(carry(reader, service_writer), carry(service_reader, writer))
+    with suppress(asyncio.CancelledError):  # asyncio reports a cancelled visitor as an error
+        await _until_one_ends(carry(reader, service_writer), carry(service_reader, writer))
     service_writer.close()
     writer.close()
 
@@ -79,7 +81,8 @@ async def open_relay(host: str, port: int) -> tuple[asyncio.Server, int]:
             return  # `writer` stays open: JAX waits, and the meeting tells what is wrong
         far_writer.write(RELAY_LINE)
         onward = asyncio.ensure_future(carry(far_reader, writer))
-        await carry(reader, far_writer)
+        with suppress(asyncio.CancelledError):  # asyncio reports a cancelled visitor as an error
+            await carry(reader, far_writer)
         onward.cancel()
         far_writer.close()
         writer.close()
