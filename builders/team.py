@@ -140,10 +140,8 @@ class Team:
             self.meeting.on_stop = stop
         else:
             signals.on_wanted = self.meeting.ask_to_stop
-        try:
-            yield
-        finally:
-            self.meeting.way_on = str
+        yield  # an error keeps its way on: it may come from another process that is gone
+        self.meeting.way_on = str
 
     def describe(self, batch_size: int) -> str:
         """A line for the user."""
