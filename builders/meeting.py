@@ -126,9 +126,10 @@ class Meeting:
         time.sleep(LAST_WORDS_SECONDS)
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Ends the connections; calling it again does nothing."""
         self._over = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
@@ -149,7 +150,10 @@ class Meeting:
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
+        for link in self._links.values():
+            link.writer.close()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.sleep(0))  # in which connections are closed
         self._loop.close()
 
     def _begun(self, begin: asyncio.Task[int]) -> None:
