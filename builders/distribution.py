@@ -71,11 +71,12 @@ def joined(flags: argparse.Namespace) -> Iterator[Team]:
         yield Team()
         return
     if os.environ.get("KERAS_BACKEND") != "jax":
+        # Tried with Keras 3.15 and TensorFlow 2.21: MirroredStrategy on two devices makes the loss
+        # of `compute_loss` and its gradients twice as large, and noise and batch statistics are
+        # each device's own, so that the curve is another one.
         raise UserError(
-            "--distribute=data needs the JAX backend, this one is "
-            f"{os.environ.get('KERAS_BACKEND')}: set KERAS_BACKEND=jax (pip install -r "
-            "requirements-jax.txt). Under TensorFlow, Keras does not train our losses on several "
-            "devices"
+            "--distribute=data: not under TensorFlow, where a loss comes out otherwise on several "
+            "devices; set KERAS_BACKEND=jax (pip install -r requirements-jax.txt)"
         )
     place, device_ids = find_place(flags, os.environ)
     if place is None:
