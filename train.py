@@ -1,5 +1,6 @@
 """Trains the autoencoder of a JSON spec. `python train.py --help` names every flag."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from builders.cli import (
     positive,
     run_command,
 )
+from builders.distribution import add_distribution_flags, joined
+from builders.team import Team
 
 DEFAULT_MODEL = "models/model.json"
 FLAG_PATHS = {
@@ -67,6 +70,7 @@ def build_parser() -> Parser:
         "--dry_run", type=boolean, nargs="?", const=True, default=False, help="print the model only"
     )
     add("--precision", choices=("auto", "float32", "mixed_bfloat16"), help="(spec: auto)")
+    add_distribution_flags(parser)
     add("--seed", type=natural, help="seeds weights, order and augmentation (spec: 0)")
     add(
         "--set",
@@ -81,8 +85,14 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Runs the command; see the flags."""
     flags = build_parser().parse_args(argv)
-    if has_extensions():
+    if has_extensions() or flags.distribute != "none":
         choose_backend()
+    with joined(flags) as team:
+        return team.ended(_run(flags, team))
+
+
+def _run(flags: argparse.Namespace, team: Team) -> int:
+    if has_extensions():
         load_extensions()
     from builders.flags import spec_overrides
     from builders.spec import load_spec
@@ -101,7 +111,9 @@ def main(argv: Sequence[str]) -> int:
     from builders.training import TrainOptions, dry_run, train
 
     if flags.dry_run:
-        dry_run(spec)
+        if team.is_first:
+            with team.alone():
+                dry_run(spec)
         return 0
     options = TrainOptions(
         run_dir=None if flags.run_dir is None else Path(flags.run_dir),
@@ -112,6 +124,7 @@ def main(argv: Sequence[str]) -> int:
         verbosity=flags.verbosity,
         backup_steps=flags.backup_steps,
         argv=(Path(sys.executable).name, *sys.argv),
+        team=team,
     )
     return train(spec, options).status
 

@@ -143,6 +143,7 @@ class Backup(keras.callbacks.Callback):
         metric_values: values of the metrics at the moment a run was cut inside an epoch.
         due: asked with (batches done, batches) of the epoch whether to save now; None for never.
         saved: called when the state is on disk.
+        writes: whether this process saves; the others of a team only keep count.
     """
 
     def __init__(
@@ -155,8 +156,10 @@ class Backup(keras.callbacks.Callback):
         metric_values: list[Any] | None,
         due: Callable[[int, int], bool] | None = None,
         saved: Callable[[], None] | None = None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
+        self._writes = writes
         self._seconds_before = progress.seconds
         self._began = time.monotonic()
         self._state = state
@@ -186,7 +189,8 @@ class Backup(keras.callbacks.Callback):
         due = self._steps > 0 and done // self._steps > before // self._steps
         if self._due is not None:
             due |= self._due(done, len(self._feed.loader))
-        if done == len(self._feed.loader) or not (due or self._signals.wanted):
+        stop = self._signals.wanted and self._writes  # of the others, the first hears it too
+        if done == len(self._feed.loader) or not (due or stop):
             return  # the epoch's end saves, after its validation
         self._save(replace(self._progress, batch=done))
 
@@ -197,7 +201,8 @@ class Backup(keras.callbacks.Callback):
         model = self.model  # under JAX this brings the weights of this step back into the model
         reached.seconds = self._seconds_before + time.monotonic() - self._began
         try:
-            self._state.save(reached.to_json())
+            if self._writes:
+                self._state.save(reached.to_json())
         except NonFiniteWeights as error:
             step = reached.batch or len(self._feed.loader)
             steps = range(step - 1, step)
@@ -207,7 +212,7 @@ class Backup(keras.callbacks.Callback):
         self._progress.seconds = reached.seconds
         if self._saved is not None:
             self._saved()
-        if self._signals.wanted:
+        if self._signals.wanted and self._writes:
             raise Interrupted
 
 
@@ -219,10 +224,14 @@ class BestWeights(keras.callbacks.Callback):
         path: in the run folder.
         progress: remembers the best; changed in place.
         copy: where else the file goes; None for nowhere.
+        writes: whether this process does.
     """
 
-    def __init__(self, spec: Spec, path: Path, progress: Progress, copy: Path | None) -> None:
+    def __init__(
+        self, spec: Spec, path: Path, progress: Progress, copy: Path | None, writes: bool = True
+    ) -> None:
         super().__init__()
+        self._writes = writes
         self._spec = spec
         self._path = path
         self._progress = progress
@@ -232,6 +241,8 @@ class BestWeights(keras.callbacks.Callback):
         loss = monitored_loss(self.model, logs or {})
         if loss < self._progress.best_loss:
             self._progress.best_loss, self._progress.best_epoch = loss, epoch
+            if not self._writes:
+                return
             info = {"epoch": epoch + 1, MONITOR: float((logs or {})[MONITOR])}
             save_weights(self.model, self._spec, self._path, info)
             if self._copy is not None:

@@ -9,6 +9,7 @@ from builders.errors import UserError
 from builders.folder_source import named
 from builders.image_reader import BrokenImage
 from builders.loader import BatchLoader
+from builders.shard import Shard
 from builders.sources import ImageSource, JoinedSource
 from builders.splits import SPLIT_NAMES, SplitName
 from builders.transforms import ImageTransform
@@ -68,6 +69,7 @@ class Splits:
         *,
         training: bool = False,
         prefetch: int = PREFETCH_BATCHES,
+        shard: Shard | None = None,
     ) -> BatchLoader:
         """Batches of a split.
 
@@ -76,6 +78,7 @@ class Splits:
             batch_size: images a batch.
             training: shuffled and augmented, or else in order and cropped from the middle.
             prefetch: batches made ahead.
+            shard: which rows of every batch are made in this process; None for all.
 
         Raises:
             UserError: there is no such split, or it has no images.
@@ -88,6 +91,7 @@ class Splits:
             seed=self.seed,
             workers=self.workers,
             prefetch=prefetch,
+            shard=shard,
         )
 
     def describe(self) -> list[str]:

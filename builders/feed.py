@@ -8,6 +8,7 @@ import numpy as np
 
 from builders.errors import RunError, UserError
 from builders.loader import BatchLoader
+from builders.shard import row_count
 
 if TYPE_CHECKING:
     from builders.on_device import DeviceImages
@@ -60,7 +61,10 @@ class EpochFeed:
             raise
 
     def keras_input(self) -> Any:
-        """What `fit` and `evaluate` take: epochs of `len(self)` batches, as it is now."""
+        """What `fit` and `evaluate` take: epochs of `len(self)` batches, as it is now.
+
+        With a shard, batches are pairs: see `builders.shard.row_count`.
+        """
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -84,8 +88,11 @@ class _Sequence(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self._feed)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         if index != self._next or index == 0:
             self._iterator = self._feed.batches(skip=index)
         self._next = index + 1
-        return (next(self._iterator),)
+        batch, loader = next(self._iterator), self._feed.loader
+        if loader.shard is None:
+            return (batch,)
+        return batch, row_count(loader.images_of(self._feed.start_batch + index), loader.shard)

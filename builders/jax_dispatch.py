@@ -129,7 +129,7 @@ def compiled_steps(compressor: ImageCompressor, feed: EpochFeed) -> tuple[Any, A
         if distribution is not None:
             layout = distribution.get_data_layout(x.shape)
             x = keras.distribution.distribute_tensor(x, layout)
-        return (x,)
+        return (x, *batch[1:])  # how many of them are real, where batches are shared out
 
     def single(state: State, arrays: Any, batch: Batch) -> tuple[dict[str, Any], State]:
         return compressor.train_step(state, data_of(arrays, batch))

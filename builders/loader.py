@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from builders.clips import CLIP_AXES
+from builders.shard import Shard
 from builders.sources import ArraySource, ImageSource, SubsetSource
 from builders.transforms import ImageTransform
 from constants.data import INLINE_BATCH_BYTES, PREFETCH_BATCHES, WORKERS
@@ -38,9 +39,11 @@ class BatchLoader:
         seed: >= 0.
         workers: threads that make batches; 0 makes them in the consumer's thread.
         prefetch: batches made ahead at most.
+        shard: which rows of every batch are made here; None for all.
 
     Attributes:
         wait_seconds: seconds the consumer of the current epoch has waited for batches.
+        shard: as given.
 
     Raises:
         ValueError: `batch_size`, `seed`, `workers` or `prefetch` is out of range.
@@ -56,6 +59,7 @@ class BatchLoader:
         seed: int = 0,
         workers: int = WORKERS,
         prefetch: int = PREFETCH_BATCHES,
+        shard: Shard | None = None,
     ) -> None:
         if batch_size < 1 or prefetch < 1 or workers < 0 or seed < 0:
             raise ValueError("batch_size and prefetch start at 1, workers and seed at 0")
@@ -67,6 +71,7 @@ class BatchLoader:
         self._seed = seed
         self._workers = workers
         self._prefetch = prefetch
+        self.shard = shard
         self.wait_seconds = 0.0
 
     def __len__(self) -> int:
@@ -82,6 +87,10 @@ class BatchLoader:
     def images(self) -> int:
         """Images or clips an epoch."""
         return len(self._source)
+
+    def images_of(self, batch: int) -> int:
+        """Images or clips of a batch, whichever process makes them."""
+        return min(self._batch_size, self.images - batch * self._batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices into the source in the order of an epoch, int64 (N,)."""
@@ -104,7 +113,8 @@ class BatchLoader:
             start_batch: how many batches to leave out at the beginning.
 
         Yields:
-            uint8 (B, H, W, C), or (B, T, H, W, C) of clips; B = batch_size but for the last.
+            uint8 (B, H, W, C), or (B, T, H, W, C) of clips; B = batch_size but for the last. With
+            a shard, this process' part of that.
 
         Raises:
             UserError, BrokenImage: what reading or transforming an image raised, at its batch.
@@ -115,6 +125,8 @@ class BatchLoader:
             order[at : at + self._batch_size]
             for at in range(start_batch * self._batch_size, len(order), self._batch_size)
         ]
+        if self.shard is not None:
+            parts = [self.shard.rows(part) for part in parts]
         if self._workers == 0 or self._is_quick():
             for part in parts:
                 yield self._timed(epoch, part)

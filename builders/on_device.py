@@ -11,6 +11,7 @@ from builders.errors import UserError
 from builders.feed import EpochFeed
 from builders.image_bank import ImageBank, bank_bytes, cut_images, fill_bank, known_sizes
 from builders.plans import PlanLoader
+from builders.shard import Shard
 from builders.sources import Progress
 from builders.spec import Spec
 
@@ -44,6 +45,7 @@ def training_feed(
     image_shape: tuple[int | None, ...],
     report: Progress | None = None,
     held: DeviceImages | None = None,
+    shard: Shard | None = None,
 ) -> EpochFeed:
     """The feed that `dataset.on_device` asks for; its `note` says what was decided.
 
@@ -55,6 +57,7 @@ def training_feed(
         report: called while images are collected.
         held: the images of an earlier feed of this split, prepared alike (channels and resize);
             they are not put on the device again.
+        shard: which rows of every batch are made in this process; None for all.
 
     Raises:
         UserError: they are asked for on the device and can't be held there.
@@ -62,19 +65,27 @@ def training_feed(
     source = splits.select("train")
     wanted, note = _wanted(spec, splits)
     if not wanted:
-        return EpochFeed(splits.loader("train", batch_size, training=True), image_shape, note=note)
+        return EpochFeed(
+            splits.loader("train", batch_size, training=True, shard=shard), image_shape, note=note
+        )
     transform = splits.train_transform
     if held is None:
         held = _put(fill_bank(source, transform, report))
     images = replace(held, size=_cut_size(splits, held.sizes))
     loader = PlanLoader(
-        source, images.sizes, batch_size, transform=transform, shuffle=True, seed=splits.seed
+        source,
+        images.sizes,
+        batch_size,
+        transform=transform,
+        shuffle=True,
+        seed=splits.seed,
+        shard=shard,
     )
     note = (
         f"the {len(source)} training images are held on the device, "
         f"{images.nbytes / 2**20:,.1f} MiB; crops and flips are made there"
     )
-    return EpochFeed(loader, image_shape, note=note, images=images)
+    return EpochFeed(plans, image_shape, note=note, images=images)
 
 
 def _wanted(spec: Spec, splits: Splits) -> tuple[bool, str]:

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from builders.loader import BatchLoader, image_rng
+from builders.shard import Shard
 from builders.sources import ImageSource
 from builders.transforms import ImageTransform
 
@@ -27,6 +28,7 @@ class PlanLoader(BatchLoader):
             device.
         shuffle: whether the order changes with the epoch.
         seed: >= 0.
+        shard: which rows of every batch are planned here; None for all.
     """
 
     def __init__(
@@ -38,9 +40,16 @@ class PlanLoader(BatchLoader):
         transform: ImageTransform,
         shuffle: bool = False,
         seed: int = 0,
+        shard: Shard | None = None,
     ) -> None:
         super().__init__(
-            source, batch_size, transform=transform, shuffle=shuffle, seed=seed, workers=0
+            source,
+            batch_size,
+            transform=transform,
+            shuffle=shuffle,
+            seed=seed,
+            workers=0,
+            shard=shard,
         )
         self._sizes = [(int(height), int(width)) for height, width in sizes]
 

@@ -112,6 +112,7 @@ class RunLog(keras.callbacks.Callback):
         clock: gives what is logged beside losses and metrics; what is measured here is added.
         scatter: measures and draws tiles between rate and distortion; None for no such picture.
         steps: writes points within epochs; None for none.
+        writes: whether this process does; the others of a team only take part in predictions.
     """
 
     def __init__(
@@ -124,8 +125,10 @@ class RunLog(keras.callbacks.Callback):
         clock: StepClock,
         scatter: RateDistortion | None = None,
         steps: StepLog | None = None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
+        self._writes = writes
         self._spec = spec
         self._folder = folder
         self._clock = clock
@@ -137,7 +140,7 @@ class RunLog(keras.callbacks.Callback):
         self._writer: EventWriter | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if self._writer is not None:
+        if self._writer is not None or not self._writes:
             return  # `fit` goes on after an epoch that was resumed in its middle
         first, resumed = self._progress.epoch, self._progress.resumes > 0
         self._writer = EventWriter(self._directory, purge_step=first + 1 if resumed else None)
@@ -157,14 +160,17 @@ class RunLog(keras.callbacks.Callback):
             self._steps.step_ends(batch, logs or {}, self)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        # What the model computes it computes in all processes of a team.
+        if self._scatter is not None:
+            self._clock.figures |= self._scatter.measure(self.model)
+        outputs = self.model.predict_on_batch(self._samples)
+        if not self._writes:
+            return
         writer = self._writer
         assert writer is not None
         step = epoch + 1
-        if self._scatter is not None:
-            self._clock.figures |= self._scatter.measure(self.model)
         for name, value in {**(logs or {}), **self._clock.figures}.items():
             writer.scalar(scalar_tag(name), value, step)
-        outputs = self.model.predict_on_batch(self._samples)
         grid = reconstruction_grid(
             list(frames_of(self._samples)),
             list(np.asarray(outputs["x_hat"])),
@@ -202,10 +208,14 @@ class MetricsFile(keras.callbacks.Callback):
         folder: of the run.
         progress: its history grows.
         clock: gives what is logged beside losses and metrics.
+        writes: whether this process does.
     """
 
-    def __init__(self, folder: RunFolder, progress: Progress, clock: StepClock) -> None:
+    def __init__(
+        self, folder: RunFolder, progress: Progress, clock: StepClock, writes: bool = True
+    ) -> None:
         super().__init__()
+        self._writes = writes
         self._folder = folder
         self._progress = progress
         self._clock = clock
@@ -216,7 +226,8 @@ class MetricsFile(keras.callbacks.Callback):
             # What a run of an earlier version did not log yet has no number for its epochs.
             values = history.setdefault(name, [float("nan")] * epoch)
             values.append(float(value))
-        write_metrics(self._folder, self._progress.history)
+        if self._writes:
+            write_metrics(self._folder, self._progress.history)
 
 
 def write_metrics(folder: RunFolder, history: dict[str, list[float]]) -> None:

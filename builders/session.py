@@ -27,6 +27,7 @@ from builders.data_splits import Splits
 from builders.errors import RunError
 from builders.feed import EpochFeed
 from builders.hooks import Hooks
+from builders.jax_dispatch import dispatch_steps
 from builders.on_device import DeviceImages, training_feed
 from builders.rate_distortion import RateDistortion
 from builders.rounds import Round, enter_round, rounds_of, splits_of_round
@@ -36,6 +37,7 @@ from builders.sources import Progress as ImageProgress
 from builders.spec import Spec
 from builders.step_log import StepLog
 from builders.stop_signals import StopSignals
+from builders.team import Team
 from builders.transforms import ImageTransform
 
 INTERRUPTED_STATUS = 130
@@ -56,6 +58,7 @@ class TrainOptions:
         backup_steps: save the state every so many steps too; 0 for only at the end of epochs.
         argv: the command line, for command.txt.
         hooks: of a program that trains in pieces.
+        team: the processes and devices that train together.
     """
 
     run_dir: Path | None = None
@@ -67,6 +70,7 @@ class TrainOptions:
     backup_steps: int = 0
     argv: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
     hooks: Hooks = field(default_factory=Hooks)
+    team: Team = field(default_factory=Team)
 
 
 class Session:
@@ -112,15 +116,17 @@ class Session:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
             return 0
         clock = StepClock(self.feeds["train"], self.spec.dataset.clip_frames)
-        steps = StepLog(self.log_dir, progress)
-        shown = (self.samples, clock, self.scatter, steps)
+        team = self.options.team
+        steps = StepLog(self.log_dir, progress) if team.is_first else None
+        shown = (self.samples, clock, self.scatter, steps, team.is_first)
         log = RunLog(self.spec, self.folder, self.log_dir, progress, *shown)
         ended_well = False
-        with self.options.hooks.signals as signals:
+        with self.options.hooks.signals as signals, team.stopping(signals, self._way_on):
             try:
                 for part in self.rounds[progress.round :]:
                     self.enter(part, say)
-                    steps.follow(self.feeds["train"], *self.steps_before(part))
+                    if steps is not None:
+                        steps.follow(self.feeds["train"], *self.steps_before(part))
                     self.fit_round(part, log, clock, signals)
                     self.metric_values = None  # of the epoch that was cut, which is whole now
                     if self.compressor.stop_training:
@@ -142,10 +148,12 @@ class Session:
         progress = self.progress
         if part.index == progress.round:
             return
-        enter_round(self.compressor, part)
-        self.feeds["train"] = train_feed(
-            self.spec, splits_of_round(self.splits, part, self.spec), part
-        )
+        steps, team = self.spec.training.steps_per_dispatch, self.options.team
+        enter_round(self.compressor, part, steps)
+        splits = splits_of_round(self.splits, part, self.spec)
+        held = self.feeds["train"].images
+        self.feeds["train"] = train_feed(self.spec, splits, part, team, held=held)
+        dispatch_steps(self.compressor, self.feeds["train"], steps)
         progress.round = part.index
         crop = "" if part.crop is None else f", crops of {part.crop[0]}x{part.crop[1]}"
         say(
@@ -211,18 +219,19 @@ class Session:
         """What watches over the steps; at the end of an epoch they come in this order."""
         progress, patience = self.progress, self.spec.training.early_stopping_patience
         copy = None if progress.checkpoint is None else Path(progress.checkpoint)
-        every = self.spec.training.checkpoint_every
+        writes = self.options.team.is_first
+        every = self.spec.training.checkpoint_every if writes else None
         averaged = AveragedWeights()
         return [
             LossGuard(feed),
             clock,
             averaged,
             log,
-            BestWeights(self.spec, self.best_path, progress, copy),
+            BestWeights(self.spec, self.best_path, progress, copy, writes),
             *([] if every is None else [EpochWeights(self.spec, self.folder.checkpoints, every)]),
             *([] if patience is None else [Patience(patience, progress)]),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: averaged.leave()),
-            MetricsFile(self.folder, progress, clock),
+            MetricsFile(self.folder, progress, clock, writes),
             *self.options.hooks.callbacks,
             Backup(
                 self.state,
@@ -233,6 +242,7 @@ class Session:
                 self.metric_values,
                 self.options.hooks.due,
                 self.options.hooks.saved,
+                writes,
             ),
             *([StepBar()] if self._verbosity() else []),
         ]
@@ -247,8 +257,9 @@ class Session:
         return f"python train.py {flags} {shlex.quote(str(self.folder.path))}"
 
     def _way_on(self) -> str:
-        command = self.options.hooks.way_on or self._command("--resume --run_dir")
-        return f"{self._kept()}. To go on:\n  {command}"
+        flags = f"{self.options.team.flags}--resume --run_dir"
+        command = self.options.hooks.way_on or self._command(flags)
+        return f"{self._kept()}. To go on{self.options.team.everywhere}:\n  {command}"
 
     def _way_out(self) -> list[str]:
         """What to do when a loss is no number: the same steps would lead there again."""
@@ -266,12 +277,15 @@ def train_feed(
     spec: Spec,
     splits: Splits,
     part: Round,
+    team: Team,
     report: ImageProgress | None = None,
     held: DeviceImages | None = None,
 ) -> EpochFeed:
     """Training batches of a round, from splits that have its crop; see `training_feed`."""
     shape = image_shape(spec, splits.train_transform)
-    return training_feed(spec, splits, part.batch_size, shape, report, held)
+    return training_feed(
+        spec, splits, part.batch_size, shape, report, held, team.shard(part.batch_size)
+    )
 
 
 def image_shape(spec: Spec, transform: ImageTransform) -> tuple[int | None, ...]:

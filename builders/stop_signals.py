@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM as a wish to stop between two steps."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -14,11 +15,13 @@ class StopSignals:
     Attributes:
         wanted: whether a stop is wanted, by a signal or by who called `ask`.
         received: whether a signal came.
+        on_wanted: called when a signal comes.
     """
 
     def __init__(self) -> None:
         self.wanted = False
         self.received = False
+        self.on_wanted: Callable[[], object] = bool
         self._before: list[dict[int, Any]] = []
 
     def __enter__(self) -> "StopSignals":
@@ -47,3 +50,4 @@ class StopSignals:
         if self.received:
             raise KeyboardInterrupt
         self.received = self.wanted = True
+        self.on_wanted()

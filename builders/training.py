@@ -1,7 +1,7 @@
 """One training run, from a spec to a run folder."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from builders.checkpoint import (
     read_round,
 )
 from builders.conclusion import conclude
+from builders.data_parallel import check_team, cut_filling, shared_run_folder
 from builders.data_splits import Splits
 from builders.dataset_builder import DatasetBuilder
 from builders.errors import UserError
@@ -38,6 +39,7 @@ from builders.run_log import logged_samples, write_metrics
 from builders.session import Say, Session, TrainOptions, image_shape, train_feed
 from builders.spec import Spec
 from builders.summary import ModelSummary, summarize, summary_lines
+from builders.team import Team
 from builders.weights_choice import WeightsChoice
 
 
@@ -121,11 +123,17 @@ def train(spec: Spec, options: TrainOptions | None = None) -> Run:
         NonFiniteLoss: the loss is NaN; the last good state is kept.
     """
     options = options or TrainOptions()
+    team = options.team
+    if not team.is_first:
+        options = replace(options, verbosity=0)
     say: Say = print if options.verbosity else _silent
     session = open_session(spec, options, say)
     status = session.fit(say)
-    if status == 0:
-        conclude(session, say)
+    if status == 0 and team.is_first:
+        with team.alone():
+            if team.count > 1:  # the weights are spread over processes that take no part any more
+                session.compressor, *_ = build_compressor(spec)
+            conclude(session, say)
     choice = WeightsChoice(spec, session.best_path, session.folder)
     return Run(choice, session.progress, session.compressor, status)
 
@@ -140,16 +148,22 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
     splits = open_splits(spec, quiet=not options.verbosity)
     if options.hooks.check is not None:
         options.hooks.check(splits)
+    team = options.team
+    check_team(team, spec, splits)
     rounds = rounds_of(spec)
     for part in rounds:  # what a later one can't use is found now
         splits_of_round(splits, part, spec)
+        team.shard(part.batch_size)
+    if team.shared:
+        cut_filling(compressor)
     samples = logged_samples(splits.validation, splits.evaluation_transform)
     scatter = rate_distortion_of(spec, compressor, splits, len(samples))
     part = rounds[0 if options.resume is None else read_round(options.resume.state)]
+    batch_size = spec.training.batch_size
     feeds = {
-        "train": first_feed(spec, splits, part, quiet=not options.verbosity),
+        "train": first_feed(spec, splits, part, team, quiet=not options.verbosity),
         "validation": EpochFeed(
-            splits.loader("validation", spec.training.batch_size),
+            splits.loader("validation", batch_size, shard=team.shard(batch_size)),
             image_shape(spec, splits.evaluation_transform),
         ),
     }
@@ -163,17 +177,20 @@ def open_session(spec: Spec, options: TrainOptions, say: Say) -> Session:
         log_dir=_writable_folder("--log_dir", options.log_dir),
         checkpoint=_copy_path(options.checkpoint),
     )
-    folder = options.resume or create_run_folder(spec, options.run_dir, options.argv)
+    folder = options.resume or shared_run_folder(
+        team, lambda: create_run_folder(spec, options.run_dir, options.argv)
+    )
     state = TrainingState(compressor, spec, folder.state)
     progress, metric_values = asked, None
     if options.resume is not None:
-        progress, metric_values = _resume(spec, state, compressor, folder, asked)
-        note_command(folder, options.argv)
-    else:
+        progress, metric_values = _resume(spec, state, compressor, folder, asked, team.is_first)
+        if team.is_first:
+            note_command(folder, options.argv)
+    elif team.is_first:
         state.save(progress.to_json())  # so that a run can always be gone on with
-    trouble = point_latest(folder) if options.hooks.latest else ""
+    trouble = point_latest(folder) if options.hooks.latest and team.is_first else ""
     data = [*splits.describe(), *filter(None, [feeds["train"].note])]
-    _describe(say, spec, folder, data, summary, precision, progress)
+    _describe(say, spec, folder, data, summary, precision, progress, team)
     if trouble:
         say(f"warning    {trouble}")
     return Session(
@@ -233,10 +250,12 @@ def open_splits(spec: Spec, quiet: bool = False) -> Splits:
         return builder.build()
 
 
-def first_feed(spec: Spec, splits: Splits, part: Round, quiet: bool = False) -> EpochFeed:
+def first_feed(
+    spec: Spec, splits: Splits, part: Round, team: Team, quiet: bool = False
+) -> EpochFeed:
     """Training batches of the round a session begins with."""
     with ProgressReport(not quiet) as report:
-        return train_feed(spec, splits_of_round(splits, part, spec), part, report)
+        return train_feed(spec, splits_of_round(splits, part, spec), part, team, report)
 
 
 def _resume(
@@ -245,6 +264,7 @@ def _resume(
     compressor: ImageCompressor,
     folder: RunFolder,
     asked: Progress,
+    writes: bool = True,
 ) -> tuple[Progress, list[Any] | None]:
     """Puts the saved state into the model; says where the run stands, and its metrics there."""
     progress = Progress.from_json(state.load())
@@ -260,8 +280,9 @@ def _resume(
         progress.stopped = ""  # more was asked for than patience had granted
     progress.epochs = asked.epochs
     progress.resumes += 1
-    write_atomically(folder.spec, spec.to_json())  # the number of epochs may have changed
-    if progress.history:
+    if writes:
+        write_atomically(folder.spec, spec.to_json())  # the number of epochs may have changed
+    if progress.history and writes:
         write_metrics(folder, progress.history)  # without what was written after the state
     if not progress.batch:
         return progress, None
@@ -277,6 +298,7 @@ def _describe(
     summary: ModelSummary,
     precision: Precision,
     progress: Progress,
+    team: Team,
 ) -> None:
     latents = "x".join(str(side) for side in summary.latents)
     say(f"spec       {spec.source} ({spec.name})")
@@ -287,6 +309,8 @@ def _describe(
         f"ratio {summary.ratio:.2f} : 1 as stored"
     )
     say(f"precision  {precision.policy} ({precision.reason}), {keras.backend.backend()} backend")
+    if team.shared:
+        say(f"devices    {team.describe(spec.training.batch_size)}")
     for warning in summary.warnings:
         say(f"warning    {warning}")
     say(f"run        {folder.path}")
