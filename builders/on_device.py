@@ -72,7 +72,7 @@ def training_feed(
     if held is None:
         held = _put(fill_bank(source, transform, report))
     images = replace(held, size=_cut_size(splits, held.sizes))
-    loader = PlanLoader(
+    plans = PlanLoader(
         source,
         images.sizes,
         batch_size,
