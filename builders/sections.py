@@ -169,7 +169,7 @@ class TrainingSection(Section):
     steps_per_dispatch: int = Field(
         1,
         ge=1,
-        le=4096,
+        le=1000,
         description="Steps the device makes in one go before the program hears of it: losses are "
         "looked at, states saved and stops heeded after so many. Results do not depend on it "
         "beyond rounding. On an accelerator, as many as last some tenths of a second; 1 on a "

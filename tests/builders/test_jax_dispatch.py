@@ -45,7 +45,7 @@ def same(a, b, rtol=2e-4):
     """Whether two runs came to the same, up to rounding."""
     assert a["curves"].keys() == b["curves"].keys()
     for name, values in a["curves"].items():
-        np.testing.assert_allclose(values, b["curves"][name], rtol=rtol, err_msg=name)
+        np.testing.assert_allclose(values, b["curves"][name], rtol=rtol, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(a["weights"], b["weights"], rtol=rtol, atol=1e-4)
 
 
@@ -92,7 +92,7 @@ def test_an_image_that_breaks_ahead_breaks_the_dispatch_it_belongs_to(results):
 
 def test_a_loss_that_is_no_number_is_found_in_its_dispatch(results):
     message = results("no_number")["message"]
-    assert re.match(r"the loss is (nan|inf) at (steps 1 to 2|step 4|steps 3 to 4) of ", message)
+    assert re.match(r"the loss is (nan|inf) at steps 1 to 2 of epoch 1\. ", message)
 
 
 def test_two_devices_share_the_steps(results):
