@@ -138,7 +138,7 @@ class Hyperprior(EntropyModel):
         return ops.exp(inside * self._log_step + self._log_min)
 
     def coded(
-        self, y: Any, mean: Any, log_scale: Any, training: bool | None
+        self, y: Any, mean: Any, log_scale: Any, training: bool | None, quality: float | None
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Codes latents by their Gaussians, at the quality drawn for each image while training.
 
@@ -147,6 +147,7 @@ class Hyperprior(EntropyModel):
             mean: of each, or 0.
             log_scale: what the hyper decoder tells.
             training: whether gradients are wanted.
+            quality: with gain units, outside training: in [0, 1]; None for that of factor 1.
 
         Returns:
             y_hat, the bits of each latent, and what the loss has to know: with gain units, while
@@ -158,11 +159,11 @@ class Hyperprior(EntropyModel):
             return residual + mean, gaussian_bits(rate, self.scale_at(place, training)), {}
         told = {}
         if training:
-            quality = self.gain_units.sampled(ops.shape(y)[0], self.seed_generator)
-            told["lambda_factor"] = ops.exp(self.gain_units.log_lambda(quality))
+            at = self.gain_units.sampled(ops.shape(y)[0], self.seed_generator)
+            told["lambda_factor"] = ops.exp(self.gain_units.log_lambda(at))
         else:
-            quality = ops.convert_to_tensor([self.gain_units.trained_quality], "float32")
-        gain, inverse, moved = self.gains(quality, training)
+            at = [self.gain_units.trained_quality if quality is None else quality]
+        gain, inverse, moved = self.gains(at, training)
         rate, residual = self.quantized((y - mean) * gain, training)
         bits = gaussian_bits(rate, self.scale_at(place + moved, training))
         return residual * inverse + mean, bits, told
@@ -221,11 +222,13 @@ class ScaleHyperprior(Hyperprior):
     sees the latents' magnitudes; the hyper decoder gives one number a latent.
     """
 
-    def call(self, y: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
+    def call(
+        self, y: Any, training: bool | None = None, quality: float | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
         y = ops.cast(y, "float32")
         log_scale, bits_z = self.hyper(ops.absolute(y), training)
-        y_hat, bits, told = self.coded(y, 0.0, log_scale, training)
+        y_hat, bits, told = self.coded(y, 0.0, log_scale, training, quality)
         return y_hat, {**told, "bits_y": per_image(bits), "bits_z": bits_z}
 
 
@@ -240,10 +243,12 @@ class MeanScaleHyperprior(Hyperprior):
 
     outputs_per_latent = 2
 
-    def call(self, y: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
+    def call(
+        self, y: Any, training: bool | None = None, quality: float | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """y (B, H, W, M) -> y_hat, the bits of y and of the hyper-latents, each (B,)."""
         y = ops.cast(y, "float32")
         parameters, bits_z = self.hyper(y, training)
         mean, log_scale = ops.split(parameters, 2, axis=-1)  # (B, H, W, M) each
-        y_hat, bits, told = self.coded(y, mean, log_scale, training)
+        y_hat, bits, told = self.coded(y, mean, log_scale, training, quality)
         return y_hat, {**told, "bits_y": per_image(bits), "bits_z": bits_z}

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from builders.checkpoint import TrainingState
+from builders.optimizers import build_optimizer
 from builders.shard_forms import LEVELS, decode, encode, role_of
-from builders.training import build_compressor, build_optimizer
+from builders.training import build_compressor
 from constants.pieces import HALF_MIN_VALUES
 
 RNG = np.random.default_rng(0)
