@@ -10,12 +10,13 @@ import pytest
 from builders import packed_state
 from builders.checkpoint import TrainingState, load_weights, read_progress
 from builders.errors import RunError, UserError
+from builders.optimizers import build_optimizer
 from builders.packed_state import Limits, pack, unpack
 from builders.run_folder import RunFolder
 from builders.session import TrainOptions
 from builders.shard_forms import LEVELS
 from builders.shard_manifest import Journal, read_manifest
-from builders.training import build_compressor, build_optimizer, train
+from builders.training import build_compressor, train
 
 EMA = {"training.optimizer": {"Adam": {"use_ema": True}}, "training.epochs": 1}
 WIDE = "model.layers.generator.layers.encoder.layers[1].Dense.units"
