@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from builders.stop_signals import StopSignals
 
 ROOT = Path(piece.__file__).resolve().parent
 START = ("--model", "tiny.json", "--output", "out")
-HALF_TOLERANCE = 1e-3
-"""Of a loss, relative: measured 5e-5 on this run; noise of another seed moves it by 1e-1."""
+HALF_TOLERANCE = 1e-4
+"""Of a figure, relative: measured 1.1e-5 on this run; another seed moves it by 3e-2."""
 
 
 @pytest.fixture
@@ -67,14 +68,20 @@ def stored(path="out"):
 
 
 def test_three_pieces_give_the_curve_of_one_run(folder, finished):
-    for steps, total in ((5, 5), (5, 10), (9, 12)):
-        assert call(*START, "--steps", steps) == 0
-        assert summary()["total_steps"] == total
+    """Each with a folder of its own; what one left is not touched by the next."""
+    assert call("--model", "tiny.json", "--output", "a", "--steps", 5) == 0
+    assert summary("a")["total_steps"] == 5
+    before = {path.name: path.read_bytes() for path in (folder / "a").iterdir()}
+    assert call("--state", "a", "--output", "b", "--steps", 5) == 0
+    assert call("--state", "b", "--output", "out") == 0
+    assert {path.name: path.read_bytes() for path in (folder / "a").iterdir()} == before
     np.testing.assert_allclose(curve(), reference(finished), rtol=1e-6)
     assert [(row["piece"], row["step"]) for row in rows()] == [
         *(("1", "4"), ("1", "5"), ("2", "8"), ("2", "10"), ("3", "12"))
     ]
-    assert summary()["ended"] == "done" and summary()["minutes_left"] is None
+    told = summary()
+    assert told["ended"] == "done" and told["minutes_left"] is None
+    assert told["total_steps"] == told["steps_of_the_run"] == 12
     with np.load(finished.folder.state) as theirs:
         mine = stored()
         for name in theirs.files:
@@ -84,11 +91,10 @@ def test_three_pieces_give_the_curve_of_one_run(folder, finished):
         assert (folder / "out" / "run" / name).is_file()
     assert not (folder / "out" / "run" / "backup").exists()
     assert (folder / "out" / "curves.png").is_file()
-    assert (folder / "out" / "log.txt").read_text().count("piece ") >= 3
 
 
 def test_pieces_in_half_precision_give_nearly_that_curve(folder, finished):
-    for steps in (5, 5, 9):
+    for steps in (3, 4, 9):
         assert call(*START, "--steps", steps, "--half") == 0
     assert summary()["state"]["not_exact"] == ["the optimizer's moments in bfloat16"]
     np.testing.assert_allclose(curve(), reference(finished), rtol=HALF_TOLERANCE)
@@ -97,17 +103,6 @@ def test_pieces_in_half_precision_give_nearly_that_curve(folder, finished):
 
 def curve_of_exact(finished):
     return np.array([[float(f"{value:.9g}") for value in row] for row in reference(finished)])
-
-
-def test_each_piece_may_have_a_folder_of_its_own(folder, finished):
-    assert call("--model", "tiny.json", "--output", "a", "--steps", 6) == 0
-    before = {path.name: path.read_bytes() for path in (folder / "a").iterdir()}
-    assert call("--state", "a", "--output", "b", "--steps", 3) == 0
-    assert call("--state", "b", "--output", "c") == 0
-    assert {path.name: path.read_bytes() for path in (folder / "a").iterdir()} == before
-    np.testing.assert_allclose(curve("c"), reference(finished), rtol=1e-6)
-    # The best weights came along: no epoch of the last piece has to be the best.
-    assert (folder / "c" / "run" / "checkpoints" / "best.weights.h5").is_file()
 
 
 def test_best_weights_of_an_earlier_piece_are_delivered(folder, finished, tiny):
@@ -139,7 +134,8 @@ def test_averaged_weights_are_looked_at_and_trained_on_as_before(folder, tiny):
     import keras
 
     from builders.checkpoint import TrainingState
-    from builders.training import build_compressor, build_optimizer, open_splits
+    from builders.optimizers import build_optimizer
+    from builders.training import build_compressor, open_splits
 
     optimizer = {"Adam": {"use_ema": True, "ema_momentum": 0.5}}
     ema = ("--set", f"training.optimizer={json.dumps(optimizer)}")
@@ -432,16 +428,6 @@ def test_a_run_may_begin_from_other_weights(folder, finished):
     np.testing.assert_array_equal(stored()["model/0"], theirs)
 
 
-def test_no_folder_of_a_piece_is_left_behind(started, tmp_path, monkeypatch):
-    import tempfile
-
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    assert call("--output", "out", "--steps", 1) == 0
-    assert list((tmp_path / "temporary").iterdir()) == []
-    assert not (started / "runs").exists()  # runs/latest would point at nothing
-
-
 WRONG = {
     "--minutes=0": 'argument --minutes: found "0", expected a number > 0',
     "--minutes=long": 'argument --minutes: found "long", expected a number',
@@ -478,7 +464,9 @@ def test_tfds_reaches_the_spec(started):
         call("--output", "out", "--tfds", "true", "--dataset", "no_such_set")
 
 
-def test_it_says_what_it_does(started, capsys):
+def test_it_says_what_it_does_and_leaves_no_folder_behind(started, tmp_path, capsys, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     assert piece.main(["--output", "out", "--steps", "1", "--verbosity", "2"]) == 0
     told = capsys.readouterr().out
     for words in ("piece      2 of run ", "state      out, step 5", "step 6, epoch 1.50: loss "):
@@ -488,6 +476,8 @@ def test_it_says_what_it_does(started, capsys):
     for line in told.splitlines():
         if line.startswith(("piece", "state", "step")):
             assert line in log
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not (started / "runs").exists()  # runs/latest would point at nothing
 
 
 def test_signals_are_as_before_when_a_piece_is_over(started):
