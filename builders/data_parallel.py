@@ -45,7 +45,7 @@ def check_team(team: Team, spec: Spec, splits: Splits) -> None:
 
     def differing(theirs: Any) -> str:
         lines = difference(mine, theirs)
-        return "\n".join(["the spec, with the flags, has here", *(f"  {line}" for line in lines)])
+        return "\n".join(["the spec and its flags:", *(f"  {line}" for line in lines)])
 
     team.agree("spec", mine, differing)
     counts = [len(splits.train), len(splits.validation)]
