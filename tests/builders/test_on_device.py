@@ -1,6 +1,8 @@
 """Where training images are held, and what a user is told of it."""
 
 import dataclasses
+import sys
+import types
 
 import keras
 import numpy as np
@@ -124,3 +126,18 @@ def test_images_that_can_t_be_one_batch_are_named(put, tiny):
     )
     with pytest.raises(UserError, match=r"different sizes \(image 2: 7x4, image 0: 9x4, height x"):
         training_feed(asked, different, 8, SHAPE)
+
+
+def test_a_device_that_is_too_small_is_told(tiny, monkeypatch):
+    def refuse(arrays, sharding):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 540 bytes.")
+
+    jax = types.SimpleNamespace(device_put=refuse, block_until_ready=lambda arrays: arrays)
+    monkeypatch.setitem(sys.modules, "jax", jax)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    message = "on_device: the training images, 0 MiB decoded, do not fit the device's memory: use"
+    with pytest.raises(UserError, match=message):
+        training_feed(tiny({"dataset.on_device": True}), splits(), 8, SHAPE)
+    jax.device_put = lambda arrays, sharding: arrays
+    feed = training_feed(tiny({"dataset.on_device": True}), splits(), 8, SHAPE)
+    assert feed.images.arrays[0].shape == (6 * 10 * 9, 1)
