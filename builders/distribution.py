@@ -24,6 +24,8 @@ _VARIABLES = {
     "num_processes": "JAX_NUM_PROCESSES",
     "process_id": "JAX_PROCESS_ID",
 }
+_DIRECT = "no_grpc_proxy"
+"""gRPC's variable, in small letters, for hosts that no proxy leads to."""
 
 
 def add_distribution_flags(parser: Parser) -> None:
@@ -186,7 +188,10 @@ def _start_jax(place: Place, port: int, device_ids: list[int] | None) -> None:
 
     from builders.relay import LOOPBACK
 
-    jax.config.update("jax_check_proxy_envs", False)  # the way leads no further than this machine
+    # The way leads no further than this machine, which gRPC would still take a proxy for.
+    jax.config.update("jax_check_proxy_envs", False)
+    direct = os.environ.get(_DIRECT) or os.environ.get("no_proxy")
+    os.environ[_DIRECT] = f"{direct},{LOOPBACK}" if direct else LOOPBACK
     with _nothing_printed():
         jax.distributed.initialize(
             coordinator_address=f"{LOOPBACK}:{port}",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -72,4 +73,6 @@ def reason(error: OSError) -> str:
     """The operating system's words for an error."""
     if isinstance(error, TimeoutError):
         return "no answer"
-    return (error.strerror or str(error)).lower()
+    # asyncio puts words of its own around the number, or joins those of several addresses.
+    number = re.search(r"\[Errno (\d+)\]", str(error))
+    return (os.strerror(int(number[1])) if number else error.strerror or str(error)).lower()

@@ -129,8 +129,8 @@ def test_a_first_process_that_is_not_there_is_told(team):
     (lonely,) = team(0, told=[(2, 1)], join_seconds=0.5)
     outcome = lonely.started()
     assert isinstance(outcome, RunError)
-    assert "process 0 does not answer at localhost:" in str(outcome)
-    assert "(tried for 0.5 s)" in str(outcome)
+    assert str(outcome).startswith("process 0 does not answer at localhost:")
+    assert ": connection refused (tried for 0.5 s)" in str(outcome)
 
 
 def test_a_server_of_another_kind_is_told(team):
@@ -159,7 +159,7 @@ def test_a_port_that_is_taken_is_named(team):
         outcome = team(0, told=[(2, 0)], port=port)[0].started()
     assert isinstance(outcome, UserError)
     assert f"process 0 can't listen on port {port}: " in str(outcome)
-    assert "in use" in str(outcome)
+    assert str(outcome).endswith(": address already in use")
 
 
 @pytest.mark.parametrize("gone", [0, 1])

@@ -262,7 +262,7 @@ def test_processes_that_were_told_different_things_say_so(start, folder):
     assert first.text().startswith("train.py: process 1 of 2 ended: process 1 and process 0 differ")
 
 
-def test_slurm_says_where_and_who(start, folder):
+def test_slurm_says_where_and_who_and_a_proxy_does_no_harm(start, folder):
     slurm = {
         "SLURM_JOB_ID": "77",
         "SLURM_STEP_NODELIST": "localhost",
@@ -270,6 +270,8 @@ def test_slurm_says_where_and_who(start, folder):
         "SLURM_LOCALID": "0",
     }
     flags = ("--distribute=data", "--model", "tiny.json", "--run_dir", "slurm", "--epochs", "1")
+    # A proxy that the environment names is none for processes of one run.
+    slurm["http_proxy"] = "http://127.0.0.1:9"
     processes = [
         start(folder, f"slurm{index}", *flags, **slurm, SLURM_PROCID=str(index)) for index in (0, 1)
     ]
