@@ -323,7 +323,7 @@ BROKEN = {
     "weights.safetensors: damaged": lambda c: {**c, "weights.safetensors": b"x"},
     "tables.ntab: No such file": lambda c: {n: each for n, each in c.items() if n != TABLES},
     "bundle.json: not JSON": lambda c: {**c, MANIFEST: b"{"},
-    "a newer Codecsmith wrote it": lambda c: changed(c, lambda t: t.update(version=2)),
+    "a newer Codecsmith wrote it": lambda c: changed(c, lambda t: t.update(version=3)),
     "a slope of 999": kernel_of,
     "the bundle lacks coder.safetensors": lambda c: replaced(c, coder__safetensors=None),
     "coder.safetensors: not well formed": lambda c: replaced(c, coder__safetensors=b"x" * 20),
