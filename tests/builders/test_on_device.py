@@ -122,7 +122,7 @@ def test_images_that_can_t_be_one_batch_are_named(put, tiny):
     with pytest.raises(UserError, match=r"image 2: 7x9 pixels \(height x width\) are too few for"):
         training_feed(asked, splits(source), 8, SHAPE)
     different = dataclasses.replace(
-        splits(source), evaluation_transform=ImageTransform(crop=(None, 4))
+        splits(source), train_transform=ImageTransform(crop=(None, 4), training=True)
     )
     with pytest.raises(UserError, match=r"different sizes \(image 2: 7x4, image 0: 9x4, height x"):
         training_feed(asked, different, 8, SHAPE)
