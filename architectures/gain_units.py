@@ -10,6 +10,8 @@ from keras import ops
 PACKAGE = "codecsmith"
 GAIN_LEVELS = 8
 """Learned vectors between the lowest and the highest quality; those between two are mixed."""
+LEAST_FACTOR = 1e-4
+"""Of lambda: gains that training begins with then lie far inside what a bundle may hold."""
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -84,9 +86,10 @@ class GainUnits(keras.layers.Layer):
 def check_lambda_range(lambda_range: Sequence[float]) -> None:
     """Raises a ValueError unless the range holds 1 and has two ends."""
     if len(lambda_range) != 2 or not (
-        0 < lambda_range[0] <= 1 <= lambda_range[1] and lambda_range[0] < lambda_range[1]
+        LEAST_FACTOR <= lambda_range[0] <= 1 <= lambda_range[1] <= 1 / LEAST_FACTOR
+        and lambda_range[0] < lambda_range[1]
     ):
         raise ValueError(
-            "lambda_range must be two factors of lambda, a low one from above 0 to 1 and a high "
-            f"one from 1 on, found {list(lambda_range)}"
+            f"lambda_range must be two factors of lambda, a low one from {LEAST_FACTOR:g} to 1 and "
+            f"a high one from 1 to {1 / LEAST_FACTOR:g}, found {list(lambda_range)}"
         )

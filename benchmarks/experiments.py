@@ -50,12 +50,31 @@ def main(argv: list[str]) -> int:
         for path in flags.specs
         for name, settings in recipes
     ]
+    for name, spec in specs:
+        check_spec(name, spec)
     points = " | ".join(f"bpp, dB at {quality:g}" for quality in QUALITIES)
     print(f"| what | parameters | kMAC/pixel | s/step | {points} | cost |")
     print("|---" * (5 + len(QUALITIES)) + "|", flush=True)
     for name, spec in specs:
         print("| " + " | ".join(row(name, spec, flags.steps)) + " |", flush=True)
     return 0
+
+
+def check_spec(name: str, spec: "Spec") -> None:
+    """Makes sure that the cost can be told.
+
+    Raises:
+        UserError: the spec has no gain units, or another loss.
+    """
+    from builders.errors import UserError
+
+    model = spec.sections.model.layers.generator.entropy_model
+    arguments = next(iter(model.values())) if isinstance(model, dict) else {}
+    if arguments.get("lambda_range") is None:
+        raise UserError(f"{name}: its entropy model needs a lambda_range, see --help")
+    terms = {kind: values for term in spec.sections.loss for kind, values in term.items()}
+    if set(terms) != {"BitsPerPixel", "MSE"} or terms["BitsPerPixel"]["weight"] != 1:
+        raise UserError(f"{name}: its loss must be BitsPerPixel, of weight 1, and MSE")
 
 
 def read_recipes(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -69,12 +88,13 @@ def read_recipes(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+        recipes = [shlex.split(line, comments=True) for line in lines]
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from None
-    for line in lines:
-        words = shlex.split(line, comments=True)
-        if words:
-            yield words[0], dict(parse_assignment(word) for word in words[1:])
+    except ValueError as error:  # of quotes, or of bytes that are no text
+        raise UserError(f"{path}: {error}") from None
+    for words in filter(None, recipes):
+        yield words[0], dict(parse_assignment(word) for word in words[1:])
 
 
 def row(name: str, spec: "Spec", steps: int) -> list[str]:
@@ -94,7 +114,7 @@ def row(name: str, spec: "Spec", steps: int) -> list[str]:
         name,
         f"{summary.parameters / 1e6:.2f} M",
         f"{summary.macs / pixels / 1e3:.1f}",
-        f"{seconds / steps:.2f}",
+        f"{seconds / max(steps - 1, 1):.2f}",
         *(f"{bpp:.3f}, {psnr:.2f}" for bpp, psnr in points),
         f"{cost:.4f}",
     ]
@@ -122,7 +142,8 @@ def measured(session: "Session", spec: "Spec") -> tuple[list[tuple[float, float]
 
     generator = session.compressor.generator
     model: Any = generator.entropy_model
-    weight = next(float(term["MSE"]["weight"]) for term in spec.sections.loss if "MSE" in term)
+    mse = next(term["MSE"] for term in spec.sections.loss if "MSE" in term)
+    weight = mse["weight"] * (mse["scale"] / 255.0) ** 2  # of errors in 8-bit levels
     points, costs = [], []
     for quality in QUALITIES:
         factor = float(ops.exp(model.gain_units.log_lambda(quality)))

@@ -289,14 +289,21 @@ def monitored_loss(model: Any, logs: dict[str, Any]) -> float:
 
 
 class Patience(keras.callbacks.Callback):
-    """Stops when the validation loss has not improved for some epochs, resumes included."""
+    """Stops when the validation loss has not improved for some epochs, resumes included.
 
-    def __init__(self, epochs: int, progress: Progress) -> None:
+    Args:
+        epochs: without a better loss.
+        progress: knows the best epoch; told when training stops.
+        first_epoch: from which they count: a round's first.
+    """
+
+    def __init__(self, epochs: int, progress: Progress, first_epoch: int = 0) -> None:
         super().__init__()
+        self._first = first_epoch
         self._epochs = epochs
         self._progress = progress
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if epoch - self._progress.best_epoch >= self._epochs:
+        if epoch - max(self._progress.best_epoch, self._first - 1) >= self._epochs:
             self._progress.stopped = f"no better {MONITOR} for {self._epochs} epochs"
             self.model.stop_training = True

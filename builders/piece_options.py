@@ -71,6 +71,14 @@ class PieceOptions:
         return shlex.join(words)
 
 
+def _marked_run(mark: Path) -> str | None:
+    """The run that a piece made a folder for; None where no piece did, or the mark is damaged."""
+    try:
+        return str(json.loads(mark.read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextlib.contextmanager
 def run_folder(options: PieceOptions) -> Iterator[RunFolder]:
     """The run folder asked for, or one that is gone with the piece."""
@@ -79,10 +87,9 @@ def run_folder(options: PieceOptions) -> Iterator[RunFolder]:
             yield RunFolder(Path(folder) / "run")
         return
     mark = options.run_dir / MARK
-    if RunFolder(options.run_dir).spec.exists():
-        name = json.loads(mark.read_text()).get("run") if mark.exists() else None
-        if options.found is None or options.found[1].run != name:
-            raise UserError(
-                f"--run_dir {options.run_dir}: holds another run already; give another folder"
-            )
+    there = RunFolder(options.run_dir).spec.exists()
+    if there and (options.found is None or options.found[1].run != _marked_run(mark)):
+        raise UserError(
+            f"--run_dir {options.run_dir}: holds another run already; give another folder"
+        )
     yield RunFolder(options.run_dir)

@@ -146,7 +146,9 @@ class PieceWatch(keras.callbacks.Callback):
 
     def expected_validation(self) -> float:
         """Seconds."""
-        return self.times.expected_validation(len(self._feeds["validation"].loader))
+        batches = len(self._feeds["validation"].loader)
+        # Times are those of calls, which may stand for several steps; each looks at one batch.
+        return self.times.expected_validation(-(-batches // self._stride))
 
     def ends_epoch(self, done: int) -> bool:
         """Whether the next call may be the last of its epoch; a call can stand for several steps.
@@ -186,7 +188,8 @@ class PieceWatch(keras.callbacks.Callback):
             self._short_seen = False
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now, done = self._clock(), self._begin + batch + 1
+        # Keras counts the last dispatch of an epoch as a full one.
+        now, done = self._clock(), min(self._begin + batch + 1, self.batches)
         self.times.add_step(now - self._last)
         self._last = now
         self._stride = done - self._done

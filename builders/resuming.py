@@ -8,7 +8,7 @@ from typing import Any
 from builders.errors import UserError
 from builders.flags import spec_overrides
 from builders.run_folder import RunFolder
-from builders.spec import Spec, difference, load_spec
+from builders.spec import Spec, difference, load_spec, without_nulls
 
 RESUME_MAY_CHANGE = (
     *("training.epochs", "training.steps_per_dispatch"),
@@ -62,4 +62,6 @@ def resumed_spec(flags: argparse.Namespace, folder: RunFolder, paths: Mapping[st
 def resume_differences(spec: Spec, before: dict[str, Any]) -> list[str]:
     """What keeps a spec from going on with the state of an earlier, resolved one; a line each."""
     allowed = tuple(f"{path}:" for path in RESUME_MAY_CHANGE)
-    return [line for line in difference(spec.resolved(), before) if not line.startswith(allowed)]
+    # What is null here and absent there is a field that was added since.
+    lines = difference(without_nulls(spec.resolved()), without_nulls(before))
+    return [line for line in lines if not line.startswith(allowed)]

@@ -8,9 +8,10 @@ import keras
 from architectures.image_compressor import ImageCompressor
 from builders.averaging import averaged_pairs
 from builders.data_splits import Splits
+from builders.model_builder import ModelBuilder
 from builders.optimizers import make_optimizer
 from builders.size_plan import plan_sizes
-from builders.spec import Spec
+from builders.spec import Spec, parse_spec
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,23 @@ def rounds_of(spec: Spec) -> tuple[Round, ...]:
             )
         )
     return tuple(found)
+
+
+def check_crops(spec: Spec) -> None:
+    """Makes sure that the model takes the crops of all rounds, as it was made sure of its first.
+
+    Raises:
+        SpecError: it does not; the message names the round.
+    """
+    seen = {tuple(spec.dataset.crop or ())}
+    for part in rounds_of(spec)[1:]:
+        if part.crop is None or tuple(part.crop) in seen:
+            continue
+        seen.add(tuple(part.crop))
+        tree = spec.resolved()
+        tree["training"]["rounds"], tree["dataset"]["crop"] = None, part.crop
+        where = f"{spec.source}, with training.rounds[{part.index - 1}].crop {part.crop}"
+        ModelBuilder(parse_spec(tree, where)).build()
 
 
 def last_epoch(spec: Spec) -> int:

@@ -181,7 +181,8 @@ class TrainingSection(Section):
     )
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = Field(
         defaults.EARLY_STOPPING_PATIENCE,
-        description="Epochs without a better validation loss before training stops; null: never.",
+        description="Epochs without a better validation loss before training stops; null: never. "
+        "With `rounds` it counts in the last one only.",
     )
     checkpoint_every: Annotated[int, Field(ge=1)] | None = Field(
         None,

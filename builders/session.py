@@ -110,7 +110,8 @@ class Session:
         progress = self.progress
         epochs = self.rounds[-1].end_epoch
         if progress.epoch >= epochs:
-            say(f"nothing to do: {progress.epoch} of {epochs} epochs are done (--epochs for more)")
+            more = " (--epochs for more)" if len(self.rounds) == 1 else ""
+            say(f"nothing to do: {progress.epoch} of {epochs} epochs are done{more}")
             return 0
         if progress.stopped:
             say(f"nothing to do: stopped after epoch {progress.epoch}: {progress.stopped}")
@@ -198,10 +199,15 @@ class Session:
                 if each.failure is not None:
                     raise RunError(str(each.failure)) from None
             if _is_out_of_memory(error):
-                size = self.rounds[self.progress.round].batch_size
+                part = self.rounds[self.progress.round]
+                flag = (
+                    f"training.rounds[{part.index - 1}].batch_size"
+                    if part.index
+                    else "--batch_size"
+                )
                 raise RunError(
-                    f"out of memory with {size} images a step; try --batch_size "
-                    f"{max(size // 2, 1)}, a smaller dataset.crop, or --precision mixed_bfloat16"
+                    f"out of memory with {part.batch_size} images a step; try {flag} "
+                    f"{max(part.batch_size // 2, 1)}, a smaller crop, or --precision mixed_bfloat16"
                 ) from None
             raise
 
@@ -217,7 +223,10 @@ class Session:
         signals: StopSignals,
     ) -> list[keras.callbacks.Callback]:
         """What watches over the steps; at the end of an epoch they come in this order."""
-        progress, patience = self.progress, self.spec.training.early_stopping_patience
+        progress, last = self.progress, self.rounds[-1]
+        patience = self.spec.training.early_stopping_patience
+        if progress.round != last.index:
+            patience = None  # what follows an early round may well be better
         copy = None if progress.checkpoint is None else Path(progress.checkpoint)
         writes = self.options.team.is_first
         every = self.spec.training.checkpoint_every if writes else None
@@ -229,7 +238,7 @@ class Session:
             log,
             BestWeights(self.spec, self.best_path, progress, copy, writes),
             *([] if every is None else [EpochWeights(self.spec, self.folder.checkpoints, every)]),
-            *([] if patience is None else [Patience(patience, progress)]),
+            *([] if patience is None else [Patience(patience, progress, last.first_epoch)]),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: averaged.leave()),
             MetricsFile(self.folder, progress, clock, writes),
             *self.options.hooks.callbacks,

@@ -85,7 +85,7 @@ def architecture(tree: Tree) -> Tree:
         tree: a resolved spec, or what this returned for one.
     """
     part = {key: tree[key] for key in ARCHITECTURE_KEYS if key in tree}
-    found: Tree = _without_nulls(part)
+    found: Tree = without_nulls(part)
     generator = at(found, "model.layers.generator")
     if isinstance(generator, dict):
         generator.pop("quantizer", None)  # chosen when weights are there
@@ -94,10 +94,11 @@ def architecture(tree: Tree) -> Tree:
     return found
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """A tree without the keys whose value is null."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def architecture_digest(resolved: Tree) -> str:

@@ -27,7 +27,7 @@ from builders.model_builder import ModelBuilder
 from builders.precision import Precision, choose_precision
 from builders.progress import ProgressReport
 from builders.rate_distortion import rate_distortion_of
-from builders.rounds import Round, enter_round, rounds_of, splits_of_round
+from builders.rounds import Round, check_crops, enter_round, rounds_of, splits_of_round
 from builders.run_folder import (
     RunFolder,
     create_run_folder,
@@ -68,6 +68,7 @@ def build_compressor(spec: Spec) -> tuple[ImageCompressor, ModelSummary, Precisi
     Raises:
         UserError: the spec can't be built, or can't be trained as it stands.
     """
+    check_crops(spec)
     make_repeatable(spec.training.seed)
     compressor = ModelBuilder(spec).build()
     _check_regularizers(spec, compressor)
@@ -273,6 +274,11 @@ def _resume(
             f"{folder.path}: its state comes from {progress.images} training images, "
             f"{spec.dataset.name} has {asked.images} now; --load_from_ckpt_path starts a new run "
             "from its weights"
+        )
+    if spec.training.rounds and asked.epochs != progress.epochs:
+        raise UserError(
+            f"{folder.path}: {progress.epochs} epochs were asked for, {asked.epochs} are now; with "
+            "rounds they can't change: --load_from_ckpt_path starts a new run from its weights"
         )
     progress.log_dir = asked.log_dir or progress.log_dir
     progress.checkpoint = asked.checkpoint or progress.checkpoint

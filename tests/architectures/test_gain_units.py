@@ -135,7 +135,9 @@ def test_it_comes_back_from_its_config() -> None:
     assert GainUnits.from_config(built_units().get_config()).lambda_range == RANGE
 
 
-@pytest.mark.parametrize("found", [[1.0, 1.0], [0.0, 2.0], [2.0, 4.0], [0.1, 0.9], [0.1], [-1, 2]])
+@pytest.mark.parametrize(
+    "found", [[1.0, 1.0], [0.0, 2.0], [1e-9, 1e9], [2.0, 4.0], [0.1, 0.9], [0.1], [-1, 2]]
+)
 def test_a_range_without_1_or_without_two_ends_is_refused(found: list[float]) -> None:
     with pytest.raises(ValueError, match="lambda_range must be two factors"):
         GainUnits(found)

@@ -15,7 +15,7 @@ from builders.checkpoint import load_weights, read_progress
 from builders.data_splits import Splits
 from builders.errors import UserError
 from builders.problems import SpecError
-from builders.resuming import resumed_spec
+from builders.resuming import resume_differences, resumed_spec
 from builders.rounds import enter_round, rounds_of, splits_of_round
 from builders.run_folder import find_run
 from builders.session import TrainOptions
@@ -213,6 +213,52 @@ def test_what_is_wrong_with_a_round_is_named(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         build_compressor(tiny({"training.rounds": rounds}))
+
+
+def test_a_crop_of_a_later_round_that_the_model_can_t_take_is_found_before_training() -> None:
+    tree = spec_tree(
+        (None, None, 1),
+        [{"SpaceToDepth": {"block_size": 4}}],
+        [{"DepthToSpace": {"block_size": 4}}],
+    )
+    tree["training"]["rounds"] = [{"epochs": 1}, {"epochs": 1, "crop": [10, 10]}]
+    tree["dataset"] = {"name": "images", "crop": [8, 8]}
+    with pytest.raises(SpecError, match=r"with training.rounds\[1\].crop \[10, 10\]") as caught:
+        build_compressor(parse_spec(tree))
+    assert "must be multiples of block_size 4" in str(caught.value)
+
+
+def test_patience_waits_for_the_last_round(workdir: Path, tiny: Any) -> None:
+    """Weights that do not move: no epoch is better than the first by more than chance."""
+    still = {"SGD": {"learning_rate": 1e-30}}
+    changes = {
+        "training.epochs": 4,
+        "training.optimizer": still,
+        "training.early_stopping_patience": 2,
+        "training.rounds": [{"epochs": 9, "optimizer": still}],
+    }
+    run = train(tiny(changes), quiet(run_dir=Path("run")))
+    assert run.progress.epoch >= 6  # all of the first round, and two of the last
+    assert run.progress.epoch - 1 - max(run.progress.best_epoch, 3) == 2
+    assert run.progress.stopped
+
+
+def test_a_run_with_rounds_refuses_other_epochs_whoever_asks(workdir: Path, tiny: Any) -> None:
+    changes = {"training.rounds": [{"epochs": 1}]}
+    train(tiny({**changes, "training.epochs": 1}), quiet(run_dir=Path("run")))
+    folder = find_run("run")
+    spec = load_spec(folder.spec, {"training.epochs": 3})
+    with pytest.raises(UserError, match="2 epochs were asked for, 4 are now; with rounds"):
+        train(spec, quiet(resume=folder))
+
+
+def test_a_state_goes_on_that_knows_nothing_of_newer_fields(tiny: Any) -> None:
+    before = tiny().resolved()
+    for section, key in (("training", "rounds"), ("dataset", "on_device")):
+        del before[section][key]
+    assert resume_differences(tiny(), before) == []
+    before["training"]["rounds"] = [{"epochs": 2}]
+    assert len(resume_differences(tiny(), before)) == 1
 
 
 def test_a_state_of_before_there_were_rounds_is_of_the_first() -> None:
