@@ -6,11 +6,13 @@ Each run is a `train.py` of its own on pinned cores, and all take turns, so that
 machine. A run's figure is the median of its epochs, the first left out; the table has the median of
 the rounds. Rows:
 
-- `one process, one core, B/2`: what each of two processes has to compute. The ideal.
-- `two processes, a core each, B`: the same work on each core, and gradients exchanged.
+- `one process, one core, B/2`: what each of two processes has to compute.
+- `two on their own, a core each, B/2`: the same twice at a time, without a word between them: what two
+  processes take from each other on this machine. The ideal.
+- `two together, a core each, B`: the same work on each core, and gradients exchanged.
 - `one process, two cores, B`: XLA's own threads, no exchange.
 
-The cost of sharing out is the second row over the first, less one.
+The cost of sharing out is the third row over the second, less one.
 """
 
 import argparse
@@ -52,10 +54,10 @@ def main() -> None:
                 times[name].append(step_milliseconds(name, flags, Path(folder)))
     print("| run | ms a step, median (min to max) | images/s | against the ideal |")
     print("|---|---|---|---|")
-    ideal = statistics.median(times[VARIANTS[0]])
+    ideal = statistics.median(times[APART])
     for name, found in times.items():
         middle = statistics.median(found)
-        images = flags.batch_size // (2 if name == VARIANTS[0] else 1)
+        images = flags.batch_size // (2 if name == ONE else 1)
         spread = f"{middle:.1f} ({min(found):.1f} to {max(found):.1f})"
         print(f"| {name} | {spread} | {1e3 * images / middle:.0f} | {middle / ideal:.2f} |")
 
@@ -63,17 +65,18 @@ def main() -> None:
 def step_milliseconds(name: str, flags: Any, folder: Path) -> float:
     """Trains one variant; the median time of a step over its epochs but the first."""
     first, second = sorted(os.sched_getaffinity(0))[:2]
-    half, processes = name == VARIANTS[0], 2 if name == VARIANTS[1] else 1
-    size = flags.batch_size // (2 if half else 1)
+    processes = 2 if name in (APART, TOGETHER) else 1
+    size = flags.batch_size // (2 if name in (ONE, APART) else 1)
     (folder / "spec.json").write_text(json.dumps(spec_tree(flags, size)))
     port = free_port()
     running = []
     for index in range(processes):
-        words = ["--model", "spec.json", "--run_dir", "run", "--verbosity", "0"]
-        if processes > 1:
+        words = ["--model", "spec.json", "--verbosity", "0"]
+        words += ["--run_dir", "run" if name == TOGETHER else f"run{index or ''}"]
+        if name == TOGETHER:
             words += ["--distribute=data", f"--coordinator_address={LOOPBACK}:{port}"]
             words += [f"--num_processes={processes}", f"--process_id={index}"]
-        cores = {(first, second)[index]} if half or processes > 1 else {first, second}
+        cores = {first, second} if name == THREADS else {(first, second)[index]}
         command = [sys.executable, str(ROOT / "train.py"), *words]
         process = subprocess.Popen(command, cwd=folder)
         os.sched_setaffinity(process.pid, cores)  # before it starts threads

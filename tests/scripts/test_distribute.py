@@ -187,7 +187,7 @@ def test_two_processes_make_the_curve_of_one_and_only_the_first_writes(start, fo
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_process_ends_the_other_and_the_run_goes_on(start, folder, alone, victim):
+def test_a_killed_process_ends_the_other_and_the_run_goes_on(start, folder, victim):
     run = f"killed{victim}"
     flags = ("--model", "tiny.json", "--run_dir", run, "--backup_steps", "1")
     processes = two(start, folder, *flags, "--epochs", "100000")
