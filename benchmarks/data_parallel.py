@@ -7,8 +7,8 @@ machine. A run's figure is the median of its epochs, the first left out; the tab
 the rounds. Rows:
 
 - `one process, one core, B/2`: what each of two processes has to compute.
-- `two on their own, a core each, B/2`: the same twice at a time, without a word between them: what two
-  processes take from each other on this machine. The ideal.
+- `two on their own, a core each, B/2`: the same twice at a time, without a word between them: what
+  two processes take from each other on this machine. The ideal.
 - `two together, a core each, B`: the same work on each core, and gradients exchanged.
 - `one process, two cores, B`: XLA's own threads, no exchange.
 
@@ -32,11 +32,11 @@ from builders.relay import LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 4
-VARIANTS = (
-    "one process, one core, B/2",
-    "two processes, a core each, B",
-    "one process, two cores, B",
-)
+ONE = "one process, one core, B/2"
+APART = "two on their own, a core each, B/2"
+TOGETHER = "two together, a core each, B"
+THREADS = "one process, two cores, B"
+VARIANTS = (ONE, APART, TOGETHER, THREADS)
 
 
 def main() -> None:
