@@ -155,11 +155,12 @@ class _Piece:
         unpack(folder, manifest, self._run, moved)
 
     def _check(self, splits: Splits) -> None:
-        images, size = len(splits.train), max(part.batch_size for part in rounds_of(self._spec))
-        if images < size:
+        images = len(splits.train)
+        largest = max(rounds_of(self._spec), key=lambda part: part.batch_size)
+        if images < largest.batch_size:
             raise UserError(
                 f"{self._spec.dataset.name}: {images} training images are fewer than a batch of "
-                f"{size}; --batch_size {images} at most"
+                f"{largest.batch_size}; {largest.batch_size_flag} {images} at most"
             )
 
     def train(self) -> int:

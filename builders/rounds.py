@@ -36,6 +36,11 @@ class Round:
     batch_size: int
     crop: list[int] | None
 
+    @property
+    def batch_size_flag(self) -> str:
+        """What a user changes to give the round another batch size."""
+        return f"training.rounds[{self.index - 1}].batch_size" if self.index else "--batch_size"
+
 
 def rounds_of(spec: Spec) -> tuple[Round, ...]:
     """All rounds of a spec: the training section's own, then those it lists."""

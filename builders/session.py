@@ -200,14 +200,10 @@ class Session:
                     raise RunError(str(each.failure)) from None
             if _is_out_of_memory(error):
                 part = self.rounds[self.progress.round]
-                flag = (
-                    f"training.rounds[{part.index - 1}].batch_size"
-                    if part.index
-                    else "--batch_size"
-                )
                 raise RunError(
-                    f"out of memory with {part.batch_size} images a step; try {flag} "
-                    f"{max(part.batch_size // 2, 1)}, a smaller crop, or --precision mixed_bfloat16"
+                    f"out of memory with {part.batch_size} images a step; try "
+                    f"{part.batch_size_flag} {max(part.batch_size // 2, 1)}, a smaller crop, or "
+                    "--precision mixed_bfloat16"
                 ) from None
             raise
 

@@ -362,6 +362,9 @@ def test_a_data_set_smaller_than_a_batch_is_refused(folder):
         "digits: 28 training images are fewer than a batch of 29; --batch_size 28 at most"
     )
     assert not list(Path("out").glob("shard-*"))
+    rounds = 'training.rounds=[{"epochs": 1, "batch_size": 30}]'
+    with pytest.raises(UserError, match=r"of 30; training\.rounds\[0\]\.batch_size 28 at most$"):
+        call(*START, "--set", rounds)
 
 
 def test_a_state_of_another_spec_is_refused(started):
