@@ -6,6 +6,7 @@ def register_all() -> None:
     import architectures.block_transform
     import architectures.blocks
     import architectures.color_space
+    import architectures.compand
     import architectures.gate
     import architectures.gdn
     import architectures.hyperprior
