@@ -23,6 +23,7 @@ from codec.latent_coder import (
     whole_numbers,
 )
 from codec.tables import TableSet
+from codec.thrifty_rounding import BIT_PRICE, thrifty
 
 MAX_MEAN_BITS = 12
 MAX_QUALITIES = 256
@@ -66,7 +67,7 @@ class HyperpriorCoder:
 
     The integer network makes of the hyper-latents, for each latent, a place in the table of scales,
     and, if there are means, its mean in units of 2**-mean_bits. A latent's symbol is
-    `round((y - mean) * gain)`, its table `clip(place + offset)`.
+    `(y - mean) * gain` rounded (`thrifty`), its table `clip(place + offset)`.
 
     Args:
         hyper_tables: one for each channel of the hyper-latents.
@@ -76,6 +77,9 @@ class HyperpriorCoder:
         mean_bits: None for a hyperprior without means.
         qualities: operating points.
         engine: runs the network instead of NumPy; must give the same integers.
+
+    Attributes:
+        bit_price: how readily the encoder takes a cheaper symbol, see `thrifty`.
 
     Raises:
         NicBundleError: the parts don't fit each other.
@@ -114,6 +118,7 @@ class HyperpriorCoder:
         self._coder = SymbolCoder(tables)
         self._mean_bits = mean_bits
         self._qualities = qualities
+        self.bit_price = BIT_PRICE
 
     def parameters(self, z: Int32, quality: int) -> tuple[Float32 | None, Int32]:
         """Means (or None), in units of latents, and the index of each latent's table."""
@@ -147,7 +152,8 @@ class HyperpriorCoder:
         z = whole_numbers(latents["z"])
         mean, index = self.parameters(z, quality)
         residual = latents["y"] if mean is None else latents["y"] - mean
-        y = whole_numbers(residual * np.float32(self._qualities[quality].gain))
+        scaled = residual * np.float32(self._qualities[quality].gain)
+        y = thrifty(scaled, index, self.tables, self.bit_price)
         return z, y, mean, index
 
     def _values(self, y: Int32, mean: Float32 | None, quality: int) -> Float32:

@@ -18,10 +18,10 @@ from codec.latent_coder import (
     Shapes,
     channel_index,
     check_channels,
-    whole_numbers,
 )
 from codec.quantizers import LEVELS, Quantizer
 from codec.tables import TableSet
+from codec.thrifty_rounding import thrifty
 
 
 class FactorizedCoder:
@@ -46,7 +46,8 @@ class FactorizedCoder:
 
     def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
         """See `LatentCoder`."""
-        symbols = whole_numbers(latents["y"])
+        y = latents["y"]
+        symbols = thrifty(y, channel_index(y.shape, len(self.tables)), self.tables)
         return Decoded((symbols,), symbols.astype(np.float32))
 
     def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from codec.byte_reader import ByteReader
 from codec.errors import NicTableError
-from codec.frequencies import TOTAL, optimal_frequencies
+from codec.frequencies import PRECISION, TOTAL, optimal_frequencies
 
 MAGIC = b"NTAB"
 VERSION = 1
@@ -89,6 +89,11 @@ class TableSet:
     def offsets(self) -> NDArray[np.int64]:
         """(T + 1,) where each table begins in `frequencies`, and where the last one ends."""
         return np.concatenate(([0], np.cumsum(self.lengths + np.int64(1))))
+
+    @cached_property
+    def code_lengths(self) -> NDArray[np.float32]:
+        """What each entry of `frequencies` costs, in bits; an escape without its distance."""
+        return (PRECISION - np.log2(self.frequencies.astype(np.float64))).astype(np.float32)
 
     @cached_property
     def digest(self) -> bytes:

@@ -58,8 +58,8 @@ def estimated_bits(tiny: Any, latents: dict[str, np.ndarray], quality: int) -> f
         _, aux = model(latents["y"], training=False)
         return float(keras.ops.convert_to_numpy(aux["bits_y"])[0])
     z = np.round(latents["z"])
-    mean, index = tiny.codec.coder.parameters(z.astype(np.int32), quality)
-    y = np.round(latents["y"] - (0.0 if mean is None else mean))
+    _, index = tiny.codec.coder.parameters(z.astype(np.int32), quality)
+    y = tiny.codec.coder.quantized(latents, quality).arrays[-1].astype(np.float32)
     bits = gaussian_bits(y, model.scale_at(index.astype(np.float32), False))
     return float(keras.ops.sum(bits)) + float(keras.ops.sum(model.density(z)))
 
