@@ -31,7 +31,8 @@ def test_a_row_for_each_price_beside_plain_rounding(call, codecs, images):
     assert (code, err) == (0, "")
     rows = [line.split("|")[1:-1] for line in out.splitlines()[2:]]
     assert [float(row[0]) for row in rows] == list(PRICES)
-    assert "rising points" in rows[0][-1]  # the tiny model's PSNR does not rise everywhere
+    assert rows[0][-1] == " +0.00 % "
+    assert all("%" in row[-1] or "rising points" in row[-1] for row in rows)
 
 
 def test_the_difference_to_plain_rounding():
