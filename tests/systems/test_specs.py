@@ -55,6 +55,8 @@ SPECS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "eurosat": (None, {**PHOTOS, "dataset.resize": [64, 64]}),
     "photo_small": (None, PHOTOS),
     "photo_wide": (None, {**PHOTOS, "dataset.max_images": 4}),
+    "photo": (None, {**PHOTOS, "dataset.max_images": 4, "training.rounds": None}),
+    "photo_fast": (None, {**PHOTOS, "training.rounds": None}),
     "photo_msssim": (None, PHOTOS),
     "bmshj2018_hyperprior": (None, {**PHOTOS, "dataset.max_images": 4, "dataset.crop": [64, 64]}),
 }
