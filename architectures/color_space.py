@@ -62,6 +62,10 @@ class ColorSpace(Preprocessing):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.compute_output_shape(input_shape)
+        # Also where they are not called, at 4:4:4: a model with a layer that is not built is called
+        # by Keras under JAX with the first batch of `fit`, which may be no images.
+        self._fold.build((None, None, None, 1))
+        self._unfold.build((None, None, None, 4))
         super().build(input_shape)
 
     def call(self, x: Any) -> Any:

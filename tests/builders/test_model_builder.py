@@ -478,6 +478,13 @@ def attempt(tree: Any) -> bool:
     return True
 
 
+@pytest.mark.parametrize("name", ["photo_fast", "space_ycbcr420", "vr_c", "model"])
+def test_every_layer_of_a_built_model_is_built(name: str) -> None:
+    """Else Keras under JAX calls the model with a batch of `fit`, which may be no images there."""
+    compressor = ModelBuilder(load_spec(MODELS / f"{name}.json")).build()
+    assert [layer.path for layer in compressor._flatten_layers() if not layer.built] == []
+
+
 DEEP = {"max_examples": 2000, "deadline": None, "suppress_health_check": list(HealthCheck)}
 STARTS = [tiny(), rich(), entropic()]
 
