@@ -21,7 +21,7 @@ from codec.latent_coder import (
 )
 from codec.quantizers import LEVELS, Quantizer
 from codec.tables import TableSet
-from codec.thrifty_rounding import thrifty
+from codec.thrifty_rounding import BIT_PRICE, thrifty
 
 
 class FactorizedCoder:
@@ -30,6 +30,9 @@ class FactorizedCoder:
     Args:
         tables: one for each channel.
         channels: of the latents.
+
+    Attributes:
+        bit_price: how readily the encoder takes a cheaper symbol, see `thrifty`.
     """
 
     names: tuple[str, ...] = ("y",)
@@ -37,6 +40,7 @@ class FactorizedCoder:
     def __init__(self, tables: TableSet, channels: int) -> None:
         check_channels(tables, channels, "latents")
         self.tables = tables
+        self.bit_price = BIT_PRICE
         self._coder = SymbolCoder(tables)
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
@@ -47,7 +51,8 @@ class FactorizedCoder:
     def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
         """See `LatentCoder`."""
         y = latents["y"]
-        symbols = thrifty(y, channel_index(y.shape, len(self.tables)), self.tables)
+        index = channel_index(y.shape, len(self.tables))
+        symbols = thrifty(y, index, self.tables, self.bit_price)
         return Decoded((symbols,), symbols.astype(np.float32))
 
     def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:

@@ -89,16 +89,16 @@ def test_networks_run_once_and_files_are_the_same(codecs, monkeypatch):
         analyse = staticmethod(counted("analyse", codec.transforms.analyse))
         synthesise = staticmethod(codec.transforms.synthesise)
 
-    picture, qualities = Picture(photo(40, 56)), (0, 100, 255)
+    picture, qualities = Picture(photo(100, 100)), (0, 100, 255)
     files = [codec.compress(picture, quality) for quality in qualities]
-    tiled = codec.compress(picture, 0, tile=32)
+    tiled = codec.compress(picture, 0, tile=64)
     decoded = codec.decompress(files[1]).pixels
     monkeypatch.setattr(IntegerNetwork, "run", counted("network", IntegerNetwork.run))
     once = rate_control.for_one_picture(ImageCodec(codec.bundle, Counted))
     assert [once.compress(picture, quality) for quality in qualities] == files
     assert np.array_equal(once.decompress(files[1]).pixels, decoded)
     assert sorted(calls) == ["analyse", "network"]
-    assert once.compress(picture, 0, tile=32) == tiled
+    assert once.compress(picture, 0, tile=64) == tiled
     assert calls.count("analyse") == 1 + 4  # tiles
 
 
