@@ -43,7 +43,7 @@ def build_parser() -> Parser:
         "--quality",
         type=number,
         metavar="Q",
-        help="1 to 100, higher is larger and better (what the model was trained for: about 51)",
+        help="1 to 100, higher is larger and better (the model's own choice, near the middle)",
     )
     rate.add_argument(
         "--target_bpp",

@@ -23,7 +23,7 @@ def add_model(parser: Parser, which: str) -> None:
         parser: to add to, as below.
         which: the bundles that it may name, for the help.
     """
-    text = f"{which}, or a name in pretrained/ (photo_small)"
+    text = f"{which}, or a name in pretrained/, such as photo_fast"
     parser.add_argument("--model", metavar="BUNDLE", help=text)
 
 
