@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from architectures.bounds import clip_towards
 from architectures.factorized_prior import (
     PACKAGE,
     DeepFactorized,
@@ -18,9 +19,6 @@ from architectures.gain_units import GainUnits
 from architectures.likelihoods import gaussian_bits
 from architectures.quantization import QuantizationMode
 from architectures.stack import LayerStack
-
-_LEAK = 0.05
-"""Share of the gradient a scale beyond the table's ends keeps, so that it can come back."""
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -129,11 +127,8 @@ class Hyperprior(EntropyModel):
 
     def scale_at(self, place: Any, training: bool | None) -> Any:
         """The scale at a place in the table: between two while training, at one for coding."""
-        inside = ops.clip(place, 0.0, float(self.scale_levels - 1))
-        if training:
-            beyond = _LEAK * (place - inside)
-            inside = inside + beyond - ops.stop_gradient(beyond)
-        else:
+        inside = clip_towards(place, 0.0, float(self.scale_levels - 1))
+        if not training:
             inside = ops.floor(inside + 0.5)
         return ops.exp(inside * self._log_step + self._log_min)
 
