@@ -163,7 +163,9 @@ def _polyphase(planes: Tensor, weights: np.ndarray) -> Tensor:
     count, height, length = ops.shape(planes)
     block = max(POLYPHASE_BLOCK, len(weights) - 1)
     valid = _valid_length(length, weights)
-    blocks = (valid + block - 1) // block  # output blocks; there is one more input block
+    # Output blocks; there is one more input block. At least one, also where the window never fits:
+    # TensorFlow's CPU build may return values for a convolution of an input smaller than its kernel.
+    blocks = _at_least((valid + block - 1) // block, 1)
     padding = ops.zeros((count, height, (blocks + 1) * block - length), "float32")
     padded = ops.concatenate([planes, padding], axis=2)
     phases = ops.reshape(padded, (count, height, blocks + 1, block))  # (N, M, L / block, block)
@@ -183,5 +185,9 @@ def _shifted(planes: Tensor, weights: np.ndarray) -> Tensor:
 
 def _valid_length(length: Any, weights: np.ndarray) -> Any:
     """Returns how often the window fits: an `int` if `length` is one; 0 where it never does."""
-    valid = length - len(weights) + 1
-    return max(valid, 0) if isinstance(length, int) else ops.maximum(valid, 0)
+    return _at_least(length - len(weights) + 1, 0)
+
+
+def _at_least(value: Any, least: int) -> Any:
+    """The larger of both: an `int` if `value` is one."""
+    return max(value, least) if isinstance(value, int) else ops.maximum(value, least)

@@ -110,8 +110,15 @@ def stop_at(monkeypatch: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("epoch", "batch"),
-    [(0, 1), (0, 3), (1, 2), (1, 6), (2, 1), (2, 6), (3, 0)],
-    ids=["in 1", "end of 1", "in 2", "end of 2", "in 3", "between epochs of 3", "in the last"],
+    [
+        pytest.param(0, 1, id="in 1", marks=pytest.mark.slow),
+        pytest.param(0, 3, id="end of 1", marks=pytest.mark.slow),
+        pytest.param(1, 2, id="in 2"),
+        pytest.param(1, 6, id="end of 2", marks=pytest.mark.slow),
+        pytest.param(2, 1, id="in 3", marks=pytest.mark.slow),
+        pytest.param(2, 6, id="between epochs of 3", marks=pytest.mark.slow),
+        pytest.param(3, 0, id="in the last", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_goes_on_to_the_same_end_from_any_round(
     epoch: int, batch: int, workdir: Path, tiny: Any, stop_at: Any
@@ -311,7 +318,13 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(name, marks=[] if name in {"averages", "accumulation"} else pytest.mark.slow)
+        for name in RECIPES
+    ],
+)
 def test_recipes_train_and_go_on_to_the_same_end(
     recipe: str, workdir: Path, tiny: Any, stop_at: Any
 ) -> None:

@@ -105,6 +105,7 @@ def curve_of_exact(finished):
     return np.array([[float(f"{value:.9g}") for value in row] for row in reference(finished)])
 
 
+@pytest.mark.slow
 def test_best_weights_of_an_earlier_piece_are_delivered(folder, finished, tiny):
     import h5py
 
@@ -130,6 +131,7 @@ def test_looks_inside_epochs_disturb_nothing(folder, finished):
     np.testing.assert_allclose(curve(), reference(finished), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_looked_at_and_trained_on_as_before(folder, tiny):
     import keras
 
@@ -158,6 +160,7 @@ def test_averaged_weights_are_looked_at_and_trained_on_as_before(folder, tiny):
     np.testing.assert_allclose(curve(), curve("one"), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rounds_are_cut_anywhere(folder):
     """Each has an optimizer and a batch size of its own: 4 steps, then 2 x 7."""
     rounds = [{"epochs": 2, "batch_size": 4, "optimizer": {"SGD": {"learning_rate": 0.05}}}]

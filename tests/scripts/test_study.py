@@ -40,7 +40,7 @@ def specs(tiny_tree):
     tiny["training"]["epochs"] = 2
     tiny["dataset"] = {"test_fraction": 0.3}  # of the digits, if no flag said otherwise
     other = dense_tree()
-    other["training"]["optimizer"] = {"SGD": {"learning_rate": 1e30}}
+    other["loss"] = [{"MSE": {"weight": 1e38, "scale": 255}}]  # no float32
     color = copy.deepcopy(TREES["scale"])
     color["training"] = {"metrics": [], "epochs": 1, "batch_size": 4}
     color["dataset"] = {"name": "photos", "crop": [16, 16], "test_fraction": 0.3}
