@@ -164,7 +164,7 @@ def _polyphase(planes: Tensor, weights: np.ndarray) -> Tensor:
     block = max(POLYPHASE_BLOCK, len(weights) - 1)
     valid = _valid_length(length, weights)
     # Output blocks; there is one more input block. At least one, also where the window never fits:
-    # TensorFlow's CPU build may return values for a convolution of an input smaller than its kernel.
+    # TensorFlow's CPU build may return values where an input is smaller than the kernel.
     blocks = _at_least((valid + block - 1) // block, 1)
     padding = ops.zeros((count, height, (blocks + 1) * block - length), "float32")
     padded = ops.concatenate([planes, padding], axis=2)
