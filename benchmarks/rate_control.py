@@ -285,14 +285,23 @@ def target_table(found: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
+def open_scalable(model: str | None) -> "ImageCodec":
+    """The codec of a bundle that has several qualities.
+
+    Raises:
+        UserError: there is no such bundle, or it has one quality.
+    """
+    bundle = read_bundle(find_bundle(model))
+    if bundle.qualities == 1:
+        raise UserError(f"--model {bundle.path}: {bundle.manifest.name} has one quality")
+    return open_codec(bundle, start_keras(bundle, "float32", 1))
+
+
 def main(argv: Sequence[str]) -> int:
     """Prints two tables; see the module."""
     flags = build_parser().parse_args(argv)
     names = find_images(flags.images, flags.most)
-    bundle = read_bundle(find_bundle(flags.model))
-    if bundle.qualities == 1:
-        raise UserError(f"--model {bundle.path}: {bundle.manifest.name} has one quality")
-    codec = open_codec(bundle, start_keras(bundle, "float32", 1))
+    codec = open_scalable(flags.model)
     print("| image | bpp | PSNR, dB | size does not rise | PSNR does not rise |")
     print("|---|---|---|---|---|")
     found = []

@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from benchmarks.rate_control import find_images, for_one_picture, psnr_db
+from benchmarks.rate_control import find_images, for_one_picture, open_scalable, psnr_db
 from builders.cli import Parser, positive, run_command
-from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
-from builders.coding_flags import add_model, start_keras
+from builders.codec_choice import quality_index
+from builders.coding_flags import add_model
 from builders.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def main(argv: Sequence[str]) -> int:
     """Prints a table; see the module."""
     flags = build_parser().parse_args(argv)
     names = find_images(flags.images, flags.most)
-    bundle = read_bundle(find_bundle(flags.model))
-    if bundle.qualities == 1:
-        raise UserError(f"--model {bundle.path}: {bundle.manifest.name} has one quality")
-    codec = open_codec(bundle, start_keras(bundle, "float32", 1))
+    codec = open_scalable(flags.model)
     from builders.picture_files import read_picture
 
     folder = Path(flags.images)
