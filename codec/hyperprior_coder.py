@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from codec.latent_coder import (
     Decoded,
     Float32,
     Int32,
+    LatentCoder,
     Shapes,
     channel_index,
     check_channels,
@@ -62,7 +63,7 @@ class Quality:
         return all(np.shape(part) in {(), (channels,)} for part in parts)
 
 
-class HyperpriorCoder:
+class HyperpriorCoder(LatentCoder):
     """Hyper-latents by the table of their channel, then latents by the tables that those name.
 
     The integer network makes of the hyper-latents, for each latent, a place in the table of scales,
@@ -122,22 +123,43 @@ class HyperpriorCoder:
 
     def parameters(self, z: Int32, quality: int) -> tuple[Float32 | None, Int32]:
         """Means (or None), in units of latents, and the index of each latent's table."""
+        mean, place = self._side(z)
+        return mean, self._index(place, quality)
+
+    def _side(self, z: Int32) -> tuple[Float32 | None, Int32]:
+        """Means (or None), in units of latents, and places in the table of scales."""
         found = self._run(z)  # (blocks, h, w, 2 M) or (blocks, h, w, M)
-        mean = None
-        if self._mean_bits is not None:
-            units, found = np.split(found, 2, axis=-1)
-            mean = units.astype(np.float32) * np.float32(2.0**-self._mean_bits)
-        place = found + self._qualities[quality].offset
-        return mean, np.clip(place, 0, len(self._coder.tables) - 1).astype(np.int32)
+        if self._mean_bits is None:
+            return None, found
+        units, place = np.split(found, 2, axis=-1)
+        return units.astype(np.float32) * np.float32(2.0**-self._mean_bits), place
+
+    def _index(self, place: Int32, quality: int) -> Int32:
+        """Index of each latent's table."""
+        place = place + self._qualities[quality].offset
+        return np.clip(place, 0, len(self._coder.tables) - 1).astype(np.int32)
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """See `LatentCoder`."""
-        z, y, _, index = self._symbols(latents, quality)
-        return Coded(self._stream(z, y, index), (z, y))
+        return self.encoder(latents)(quality)
+
+    def encoder(self, latents: Mapping[str, Float32]) -> Callable[[int], Coded]:
+        """See `LatentCoder`. The network runs once: hyper-latents are the same in all qualities."""
+        z = whole_numbers(latents["z"])
+        mean, place = self._side(z)
+
+        def encode(quality: int) -> Coded:
+            index = self._index(place, quality)
+            y = self._rounded(latents["y"], mean, index, quality)
+            return Coded(self._stream(z, y, index), (z, y))
+
+        return encode
 
     def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
         """See `LatentCoder`."""
-        z, y, mean, _ = self._symbols(latents, quality)
+        z = whole_numbers(latents["z"])
+        mean, index = self.parameters(z, quality)
+        y = self._rounded(latents["y"], mean, index, quality)
         return Decoded((z, y), self._values(y, mean, quality))
 
     def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
@@ -145,16 +167,11 @@ class HyperpriorCoder:
         z, y = arrays
         return self._stream(z, y, self.parameters(z, quality)[1])
 
-    def _symbols(
-        self, latents: Mapping[str, Float32], quality: int
-    ) -> tuple[Int32, Int32, Float32 | None, Int32]:
-        """Hyper-latents, symbols, means, and the index of each symbol's table."""
-        z = whole_numbers(latents["z"])
-        mean, index = self.parameters(z, quality)
-        residual = latents["y"] if mean is None else latents["y"] - mean
+    def _rounded(self, y: Float32, mean: Float32 | None, index: Int32, quality: int) -> Int32:
+        """The symbols of latents."""
+        residual = y if mean is None else y - mean
         scaled = residual * np.float32(self._qualities[quality].gain)
-        y = thrifty(scaled, index, self.tables, self.bit_price)
-        return z, y, mean, index
+        return thrifty(scaled, index, self.tables, self.bit_price)
 
     def _values(self, y: Int32, mean: Float32 | None, quality: int) -> Float32:
         """The latents that symbols stand for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Final
@@ -16,7 +16,7 @@ from codec.checksum import check_latents, latents_crc32
 from codec.container import NicFile
 from codec.errors import NicBundleError, NicFieldError
 from codec.header import Header, Mode
-from codec.latent_coder import Decoded, Float32
+from codec.latent_coder import Coded, Decoded, Float32
 from codec.picture import Picture, PictureError, Transforms, as_mode, for_model
 from codec.seams import fade_in
 from codec.tiling import Tiling
@@ -109,8 +109,9 @@ class ImageCodec:
         if not 0 <= quality < self.bundle.qualities:
             raise ValueError(f"quality {quality}; the model has 0 to {self.bundle.qualities - 1}")
         header = self._header(picture, tile)
-        latents = self._analysed(picture, header)
-        return self._file(picture, header, latents, quality, _coded_alpha(picture))
+        # One tile's encoder at a time: they are larger than latents.
+        encoders = map(self.coder.encoder, self._analysed(picture, header))
+        return self._file(picture, header, encoders, quality, _coded_alpha(picture))
 
     def compress_to(self, picture: Picture, most_bytes: int, tile: int | None = None) -> bytes:
         """The file of the highest quality that has at most so many bytes, found by bisection.
@@ -125,8 +126,9 @@ class ImageCodec:
             NicFieldError: see `compress`.
         """
         header = self._header(picture, tile)
-        latents, alpha = self._analysed(picture, header), _coded_alpha(picture)
-        best = self._file(picture, header, latents, 0, alpha)
+        encoders = list(map(self.coder.encoder, self._analysed(picture, header)))
+        alpha = _coded_alpha(picture)
+        best = self._file(picture, header, encoders, 0, alpha)
         if len(best) > most_bytes:
             raise PictureError(
                 f"takes {len(best)} bytes at the lowest quality, {most_bytes} were asked for"
@@ -134,7 +136,7 @@ class ImageCodec:
         low, high = 0, self.bundle.qualities - 1
         while low < high:
             middle = (low + high + 1) // 2
-            data = self._file(picture, header, latents, middle, alpha)
+            data = self._file(picture, header, encoders, middle, alpha)
             if len(data) <= most_bytes:
                 low, best = middle, data
             else:
@@ -152,7 +154,8 @@ class ImageCodec:
         picture = Picture(np.zeros((height, width, channels), np.uint8))
         check_shapes(latents, self.bundle.geometry.plan(height, width).shapes)
         quality = self.bundle.manifest.coder.default_quality
-        return self._file(picture, self._header(picture, 0), [latents], quality, None)
+        encoders = [self.coder.encoder(latents)]
+        return self._file(picture, self._header(picture, 0), encoders, quality, None)
 
     def _header(self, picture: Picture, tile: int | None) -> Header:
         self._check_picture(picture)
@@ -184,13 +187,13 @@ class ImageCodec:
         self,
         picture: Picture,
         header: Header,
-        latents: Sequence[Mapping[str, Float32]],
+        encoders: Iterable[Callable[[int], Coded]],
         quality: int,
         alpha: bytes | None,
     ) -> bytes:
         streams, crc = [], 0
-        for tile in latents:
-            coded = self.coder.encode(tile, quality)
+        for encode in encoders:
+            coded = encode(quality)
             streams.append(coded.stream)
             crc = latents_crc32(coded.arrays, crc)
         file = NicFile(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +63,10 @@ class LatentCoder(Protocol):
         Raises:
             LatentsError: a number is not finite.
         """
+
+    def encoder(self, latents: Mapping[str, Float32]) -> Callable[[int], Coded]:
+        """`encode` of these latents in any quality; what all qualities share is done once."""
+        return partial(self.encode, latents)
 
     def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
         """What `decode` will find of latents, without coding them; as in `encode`."""

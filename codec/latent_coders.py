@@ -14,6 +14,7 @@ from codec.latent_coder import (
     Coded,
     Decoded,
     Float32,
+    LatentCoder,
     LatentsError,
     Shapes,
     channel_index,
@@ -24,7 +25,7 @@ from codec.tables import TableSet
 from codec.thrifty_rounding import BIT_PRICE, thrifty
 
 
-class FactorizedCoder:
+class FactorizedCoder(LatentCoder):
     """Integers, each coded with the table of its channel.
 
     Args:
@@ -67,7 +68,7 @@ class FactorizedCoder:
         return Decoded((symbols,), symbols.astype(np.float32))
 
 
-class QuantizedCoder:
+class QuantizedCoder(LatentCoder):
     """Latents trained as plain numbers: 8-bit symbols, each coded with the table of its channel.
 
     Args:
@@ -113,7 +114,7 @@ class QuantizedCoder:
         return Decoded((symbols,), self._quantizer.values(symbols))
 
 
-class StoredCoder:
+class StoredCoder(LatentCoder):
     """Latents as they are: float32, least significant byte first, nothing coded."""
 
     names: tuple[str, ...] = ("y",)

@@ -195,6 +195,25 @@ def test_another_engine_may_run_the_network():
     assert calls == [(1, 2, 1, 2)] * 3
 
 
+def test_the_network_runs_once_for_all_qualities():
+    calls = []
+
+    def engine(z):
+        calls.append(z.shape)
+        return network(4).run(z)
+
+    numbers_ = np.random.default_rng(0)
+    y = (9 * numbers_.normal(size=(1, 4, 2, CHANNELS))).astype(np.float32)
+    found = {"y": y, "z": np.ones((1, 2, 1, 2), np.float32)}
+    qualities = tuple(Quality(gain, 0) for gain in (0.25, 1.0, 3.0))
+    encode = hyperprior(4, qualities=qualities, engine=engine).encoder(found)
+    streams = [encode(quality).stream for quality in range(3)]
+    assert calls == [(1, 2, 1, 2)]
+    plain = hyperprior(4, qualities=qualities)
+    assert streams == [plain.encode(found, quality).stream for quality in range(3)]
+    assert len(set(streams)) == 3
+
+
 CODERS = {
     "factorized": (FactorizedCoder(HYPER_TABLES, 2), {"y": (1, 2, 2, 2)}),
     "quantized": (QuantizedCoder(Quantizer.naive(), EVEN, 2), {"y": (1, 2, 2, 2)}),
