@@ -23,11 +23,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.cli import positive
-from builders.errors import RunError
+from builders.cli import Parser, positive, run_command
+from builders.errors import RunError, UserError
 from builders.relay import LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,14 +40,34 @@ THREADS = "one process, two cores, B"
 VARIANTS = (ONE, APART, TOGETHER, THREADS)
 
 
-def main() -> None:
-    """Runs the benchmark and prints a Markdown table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def build_parser() -> Parser:
+    """The flags."""
+    parser = Parser(prog="data_parallel", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch_size", type=positive, default=32, help="B, even")
     parser.add_argument("--filters", type=positive, default=32, help="of the convolutions")
     parser.add_argument("--steps", type=positive, default=8, help="an epoch")
     parser.add_argument("--rounds", type=positive, default=5)
-    flags = parser.parse_args()
+    return parser
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Whether the runs can be made here.
+
+    Raises:
+        UserError: an odd batch, another backend, or fewer than two cores.
+    """
+    if flags.batch_size % 2:
+        raise UserError(f"--batch_size {flags.batch_size}: two processes share it, make it even")
+    if os.environ.get("KERAS_BACKEND") != "jax":
+        raise UserError("batches are shared out under JAX only: set KERAS_BACKEND=jax")
+    if len(os.sched_getaffinity(0)) < 2:
+        raise UserError("one core: there is nothing to compare")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the benchmark and prints a Markdown table."""
+    flags = build_parser().parse_args(arguments)
+    check(flags)
     times: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(flags.rounds):
         for name in VARIANTS:
@@ -60,6 +81,7 @@ def main() -> None:
         images = flags.batch_size // (2 if name == ONE else 1)
         spread = f"{middle:.1f} ({min(found):.1f} to {max(found):.1f})"
         print(f"| {name} | {spread} | {1e3 * images / middle:.0f} | {middle / ideal:.2f} |")
+    return 0
 
 
 def step_milliseconds(name: str, flags: Any, folder: Path) -> float:
@@ -111,4 +133,4 @@ def spec_tree(flags: Any, size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
