@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.tiny_spec import TINY
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # The default run tries the same examples every time, so that it tells of a change and not of luck;
@@ -19,50 +21,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
-
-# Everything that draws random numbers while training, statistics that a batch changes, and a
-# learning rate that depends on the step: what a resume could lose.
-TINY: dict[str, Any] = {
-    "model": {
-        "name": "Tiny",
-        "layers": {
-            "inputs": [{"Input": {"shape": [8, 8, 1]}}],
-            "generator": {
-                "layers": {
-                    "encoder": {
-                        "layers": [
-                            {"Flatten": {}},
-                            {"Dense": {"units": 16, "activation": "leaky_relu"}},
-                            {"BatchNormalization": {"momentum": 0.5}},
-                            {"Dropout": {"rate": 0.2}},
-                            {"GaussianLatent": {"units": 4}},
-                        ]
-                    },
-                    "decoder": {
-                        "layers": [
-                            {"GaussianNoise": {"stddev": 0.05}},
-                            {"Dense": {"units": 64, "activation": "sigmoid"}},
-                            {"Reshape": {"target_shape": [8, 8, 1]}},
-                        ]
-                    },
-                }
-            },
-        },
-    },
-    "loss": [{"MSE": {}}, {"KLDivergence": {"weight": 0.01}}],
-    "training": {
-        "batch_size": 8,
-        "epochs": 3,
-        "metrics": [{"PSNR": {}}],
-        "optimizer": {
-            "Adam": {
-                "learning_rate": {"CosineDecay": {"initial_learning_rate": 0.02, "decay_steps": 16}}
-            }
-        },
-    },
-    "dataset": {"max_images": 28},  # four steps an epoch, the last one short
-}
-
 
 OWN_PACKAGES = {"architectures", "builders"}
 

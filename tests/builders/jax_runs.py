@@ -25,7 +25,7 @@ from builders.session import TrainOptions
 from builders.sources import ArraySource
 from builders.spec import parse_spec
 from builders.training import open_session, train
-from tests.conftest import TINY
+from tests.tiny_spec import TINY
 
 CUT = {"dataset.resize": [12, 11], "dataset.crop": [8, 8], "dataset.flip": True}
 """Whatever a plan has to say: a place and a mirroring of its own for every image and epoch."""
