@@ -18,6 +18,7 @@ from builders.cli import (
     run_command,
 )
 from builders.codec_choice import find_bundle, read_bundle
+from builders.coding_flags import add_effort
 from builders.errors import UserError
 from builders.problems import near_miss
 from builders.threads import confine
@@ -63,6 +64,7 @@ def build_parser() -> Parser:
         default="float32",
         help="what the bundles' networks compute in",
     )
+    add_effort(parser)
     parser.add_config()
     return parser
 
@@ -98,12 +100,14 @@ def main(argv: Sequence[str]) -> int:
         open_photos,
         run_benchmark,
     )
+    from builders.bundle_measuring import Coding
     from builders.joined_codec import JoinedCodec
 
     photos = open_photos(Path(flags.dataset))
     taken = [codec.name for codec in classical]
-    ours = bundle_codecs(bundles, [*taken, *curves], flags.quality, threads, flags.precision)
-    joint = [JoinedCodec(each, name, threads, flags.precision) for name, each in curves.items()]
+    how = Coding(threads, flags.precision, flags.effort)
+    ours = bundle_codecs(bundles, [*taken, *curves], flags.quality, how)
+    joint = [JoinedCodec(each, name, how) for name, each in curves.items()]
     codecs: list[Codec] = [*joint, *ours, *classical]
     measured = [codec.name for codec in codecs]
     if flags.anchor is not None and flags.anchor not in measured:

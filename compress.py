@@ -9,10 +9,12 @@ from builders.cli import Parser, natural, number, positive, run_command
 from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
 from builders.coding_flags import (
     MAX_INPUT_BYTES,
+    add_effort,
     add_model,
     add_output,
     add_precision,
     add_workers,
+    effort_of,
     start_keras,
 )
 from builders.errors import UserError
@@ -61,6 +63,7 @@ def build_parser() -> Parser:
         help="of a video, frames from one that stands on its own to the next (120, fewer where "
         "frames are large)",
     )
+    add_effort(parser)
     add_precision(parser)
     return parser
 
@@ -79,8 +82,9 @@ def main(argv: Sequence[str]) -> int:
         check_targets(jobs, CLIP_SUFFIX)
     bundle = read_bundle(path)
     _check(flags, bundle, clips)
+    effort = 0 if clips else effort_of(flags.effort, bundle)
     flags.workers = 1 if clips else min(flags.workers, len(jobs))
-    codec = open_codec(bundle, start_keras(bundle, flags.precision, flags.workers))
+    codec = open_codec(bundle, start_keras(bundle, flags.precision, flags.workers), effort)
     return (_compress_clips if clips else _compress_images)(codec, jobs, flags)
 
 
@@ -112,7 +116,7 @@ def _compress_images(codec: "ImageCodec", jobs: "list[Job]", flags: argparse.Nam
 
 
 def _check(flags: argparse.Namespace, bundle: "Bundle", clips: bool) -> None:
-    for flag in ("target_bpp", "tile") if clips else ("keyframe_interval",):
+    for flag in ("target_bpp", "tile", "effort") if clips else ("keyframe_interval",):
         if getattr(flags, flag) is not None:
             raise UserError(f"--{flag}: is for {'images' if clips else 'videos'}")
     if flags.keyframe_interval is not None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from builders.cli import Parser, positive, run_command
 from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
-from builders.coding_flags import add_model, start_keras
+from builders.coding_flags import add_effort, add_model, effort_of, start_keras
 from builders.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class AnalysedOnce:
     def __init__(self, transforms: "Transforms") -> None:
         self.analyse = remembered(transforms.analyse)
         self.synthesise = transforms.synthesise
+        self.pull_back = transforms.pull_back
 
 
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +80,8 @@ def for_one_picture(codec: "ImageCodec") -> "ImageCodec":
     engine = None
     if isinstance(codec.coder, HyperpriorCoder):
         engine = remembered(codec.coder.network.run)
-    return ImageCodec(codec.bundle, lambda: AnalysedOnce(codec.transforms), engine)
+    once = AnalysedOnce(codec.transforms)
+    return ImageCodec(codec.bundle, lambda: once, engine, codec.effort)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def build_parser() -> Parser:
     add_model(parser, "a codec bundle, a run that has one")
     add("--images", required=True, metavar="FOLDER")
     add("--most", type=positive, default=24, help="images, in the order of their names")
+    add_effort(parser)
     return parser
 
 
@@ -285,23 +288,28 @@ def target_table(found: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
-def open_scalable(model: str | None) -> "ImageCodec":
+def open_scalable(model: str | None, effort: int | None = 0) -> "ImageCodec":
     """The codec of a bundle that has several qualities.
 
+    Args:
+        model: as --model names it.
+        effort: as --effort.
+
     Raises:
-        UserError: there is no such bundle, or it has one quality.
+        UserError: there is no such bundle, or it has one quality, or it can't use that effort.
     """
     bundle = read_bundle(find_bundle(model))
     if bundle.qualities == 1:
         raise UserError(f"--model {bundle.path}: {bundle.manifest.name} has one quality")
-    return open_codec(bundle, start_keras(bundle, "float32", 1))
+    passes = effort_of(effort, bundle)
+    return open_codec(bundle, start_keras(bundle, "float32", 1), passes)
 
 
 def main(argv: Sequence[str]) -> int:
     """Prints two tables; see the module."""
     flags = build_parser().parse_args(argv)
     names = find_images(flags.images, flags.most)
-    codec = open_scalable(flags.model)
+    codec = open_scalable(flags.model, flags.effort)
     print("| image | bpp | PSNR, dB | size does not rise | PSNR does not rise |")
     print("|---|---|---|---|---|")
     found = []

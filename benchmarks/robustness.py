@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from builders.cli import Parser, number, run_command
 from builders.codec_choice import find_bundle, open_codec, quality_index, read_bundle
-from builders.coding_flags import start_keras
+from builders.coding_flags import add_effort, effort_of, start_keras
 from builders.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def build_parser() -> Parser:
     add("--model", metavar="BUNDLE", help="for colour pictures (what compress.py takes)")
     add("--output", required=True, type=Path, metavar="DIR")
     add("--quality", type=number, metavar="Q", help=f"of the figure, 1 to 100 ({MIDDLE:g})")
+    add_effort(parser)
     return parser
 
 
@@ -282,7 +283,8 @@ def main(argv: Sequence[str]) -> int:
     if bundle.geometry.channels == 1:
         raise UserError(f"--model {bundle.path}: is for gray pictures, most here are in colour")
     settings, shown = settings_of(bundle, flags.quality)
-    codec = open_codec(bundle, start_keras(bundle, "float32", 1))
+    effort = effort_of(flags.effort, bundle)
+    codec = open_codec(bundle, start_keras(bundle, "float32", 1), effort)
     from builders.run_folder import write_atomically
     from evaluation.hard_pictures import PICTURES
 

@@ -58,18 +58,28 @@ def points_of(codec: "ImageCodec", picture: "Picture") -> dict[tuple[float, int]
     return found
 
 
-def table(images: Sequence[dict[tuple[float, int], Point]]) -> str:
-    """Means over images, in Markdown."""
+def table(
+    images: Sequence[dict[tuple[float, int], Point]],
+    settings: Sequence[float] = PRICES,
+    name: str = "price",
+) -> str:
+    """Means over images, in Markdown.
+
+    Args:
+        images: points of each, by setting and quality.
+        settings: a row each; the others are compared with the first.
+        name: what they are.
+    """
     from evaluation.bd_rate import NoComparisonError, bd_rate
 
     lines = [
-        f"| price | {' | '.join(f'quality {q}: bpp, dB' for q in QUALITIES)} | BD-rate |",
+        f"| {name} | {' | '.join(f'quality {q}: bpp, dB' for q in QUALITIES)} | BD-rate |",
         "|---" * (len(QUALITIES) + 2) + "|",
     ]
     plain: tuple[list[float], list[float]] | None = None
-    for price in PRICES:
+    for setting in settings:
         rates, psnrs = (
-            [fmean(image[price, quality][part] for image in images) for quality in QUALITIES]
+            [fmean(image[setting, quality][part] for image in images) for quality in QUALITIES]
             for part in (0, 1)
         )
         plain = plain or (rates, psnrs)
@@ -78,7 +88,7 @@ def table(images: Sequence[dict[tuple[float, int], Point]]) -> str:
             difference = f"{bd_rate(*plain, rates, psnrs).value:+.2f} %"
         except NoComparisonError as error:
             difference = f"none: {error}"
-        lines.append(f"| {price:g} | {cells} | {difference} |")
+        lines.append(f"| {setting:g} | {cells} | {difference} |")
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from builders.bundle_measuring import BundleCodec, unique_names
+from builders.bundle_measuring import BundleCodec, Coding, unique_names
 from builders.errors import RunError, UserError
 from builders.file_search import files_below
 from builders.image_reader import BrokenImage, read_image
@@ -79,13 +79,12 @@ def bundle_codecs(
     bundles: Sequence[Bundle],
     taken: Sequence[str],
     qualities: Sequence[float],
-    threads: int,
-    precision: str,
+    how: Coding,
 ) -> list[BundleCodec]:
     """Codecs of bundles; see `BundleCodec`."""
     names = unique_names(bundles, taken)
     return [
-        BundleCodec(bundle, name, qualities, threads, precision)
+        BundleCodec(bundle, name, qualities, how)
         for bundle, name in zip(bundles, names, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from builders.codec_choice import open_codec, quality_index, quality_of
 from builders.codec_transforms import bundle_transforms
+from builders.coding_flags import effort_of
 from builders.errors import RunError
 from codec.bundle import Bundle
 from codec.errors import NicError
@@ -16,6 +18,21 @@ from codec.latent_coder import LatentsError
 from codec.manifest import MANIFEST
 from codec.picture import Picture, PictureError
 from evaluation.codecs import CodecError, Pixels, is_gray
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How bundles are run.
+
+    Attributes:
+        threads: what the networks may take.
+        precision: what they compute in.
+        effort: as `compress.py --effort`; None for what that takes by itself.
+    """
+
+    threads: int
+    precision: str = "float32"
+    effort: int | None = None
 
 
 class BundleCodec:
@@ -27,23 +44,24 @@ class BundleCodec:
         bundle: read.
         name: unique among the codecs of a benchmark.
         qualities: values of --quality, in any order.
-        threads: what the networks may take.
-        precision: what they compute in.
+        how: see `Coding`.
+
+    Raises:
+        UserError: the model can't use that effort.
     """
 
     family = "ours"
     parameter = "quality"
 
-    def __init__(
-        self, bundle: Bundle, name: str, qualities: Sequence[float], threads: int, precision: str
-    ) -> None:
+    def __init__(self, bundle: Bundle, name: str, qualities: Sequence[float], how: Coding) -> None:
+        effort = effort_of(how.effort, bundle)
         count = bundle.qualities
         indices = range(count) if count == 1 else {quality_index(q, count) for q in qualities}
         self.name = self.label = name
         self.settings = [quality_of(index, count) for index in sorted(indices)]
         self.scale = [quality_of(index, count) for index in range(count)]
         self.usual = quality_of(bundle.manifest.coder.default_quality, count)
-        self.threads = threads
+        self.threads = how.threads
         self.model_bytes = sum(
             (bundle.path / file).stat().st_size for file in (MANIFEST, *bundle.manifest.files)
         )
@@ -51,11 +69,15 @@ class BundleCodec:
             "digest": bundle.digest.hex(),
             "bundle": bundle.manifest.name,
             "parameter": self.parameter,
-            "options": {"coder": bundle.manifest.coder.kind, "precision": precision},
+            "options": {
+                "coder": bundle.manifest.coder.kind,
+                "precision": how.precision,
+                "effort": effort,
+            },
             "versions": _versions(),
         }
         self._count = count
-        self._codec = open_codec(bundle, lambda: bundle_transforms(bundle, precision))
+        self._codec = open_codec(bundle, lambda: bundle_transforms(bundle, how.precision), effort)
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
         """See `Codec`."""

@@ -65,12 +65,19 @@ def read_bundle(path: Path) -> "Bundle":
         raise RunError(error) from None
 
 
-def open_codec(bundle: "Bundle", transforms: "Callable[[], Transforms]") -> "ImageCodec":
+DEFAULT_EFFORT = 2
+"""Passes of `compress.py` over a picture, where the model has an entropy model."""
+
+
+def open_codec(
+    bundle: "Bundle", transforms: "Callable[[], Transforms]", effort: int = 0
+) -> "ImageCodec":
     """The codec of a bundle.
 
     Args:
         bundle: read.
         transforms: makes its networks when they are first needed.
+        effort: see `ImageCodec`.
 
     Raises:
         RunError: the parts of the bundle don't fit each other.
@@ -79,7 +86,7 @@ def open_codec(bundle: "Bundle", transforms: "Callable[[], Transforms]") -> "Ima
     from codec.image_codec import ImageCodec
 
     try:
-        return ImageCodec(bundle, transforms)
+        return ImageCodec(bundle, transforms, effort=effort)
     except NicError as error:
         text = str(error)
         where = "" if text.startswith(str(bundle.path)) else f"{bundle.path}: "

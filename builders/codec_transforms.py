@@ -13,6 +13,7 @@ from architectures.deployment import with_free_size
 from architectures.hyperprior import Hyperprior, ScaleHyperprior
 from architectures.transposed import PhasedConv2DTranspose
 from builders.codec_geometry import latent_shapes
+from builders.derivatives import pull_back
 from builders.model_builder import ModelBuilder
 from builders.problems import SpecError
 from builders.spec import parse_spec
@@ -40,6 +41,9 @@ class KerasTransforms:
         latents = (None, *generator.encoder.output_shapes[-1][1:])
         self._encode = _compiled(self._latents, (shape, "uint8"), (shape, "float32"))
         self._decode = _compiled(self._pixels, (latents, "float32"), (shape, "float32"))
+        self._pull_back = _compiled(
+            self._pulled_back, (latents, "float32"), (shape, "float32"), least=2
+        )
 
     def analyse(self, pixels: Pixels, reference: Pixels | None = None) -> dict[str, Float32]:
         """See `codec.image_codec.Transforms`."""
@@ -68,18 +72,34 @@ class KerasTransforms:
         x_hat, _ = self._generator.decoder(y_hat, training=False, reference=reference)
         return to_uint8(x_hat)
 
+    def pull_back(self, y_hat: Float32, wanted: Float32) -> tuple[Float32, Float32]:
+        """See `codec.image_codec.Transforms`."""
+        parts = [self._pull_back(y_hat[part], wanted[part]) for part in _parts(len(y_hat))]
+        difference, gradient = zip(*parts, strict=True)
+        return np.concatenate(list(map(_array, difference))), np.concatenate(
+            list(map(_array, gradient))
+        )
+
+    def _pulled_back(self, y_hat: Any, wanted: Any) -> tuple[Any, Any]:
+        def decoded(y_hat: Any) -> Any:
+            x_hat, _ = self._generator.decoder(y_hat, training=False)
+            return ops.cast(x_hat, "float32")
+
+        return pull_back(decoded, y_hat, lambda x_hat: x_hat - wanted)
+
 
 def _compiled(
-    function: Callable[..., Any], *signature: tuple[Sequence[int | None], str]
+    function: Callable[..., Any], *signature: tuple[Sequence[int | None], str], least: int = 1
 ) -> Callable[..., Any]:
-    """A function of an array, or of two, as a graph for all sizes.
+    """A function of arrays, the last of which may be left out, as a graph for all sizes.
 
     Under JAX it runs as it is: a graph of its is for one size, and takes longer to make than a
     picture takes.
 
     Args:
-        function: of as many tensors as there are pairs, the second of which may be left out.
+        function: of as many tensors as there are pairs.
         signature: shape and dtype of each.
+        least: how many have to be given.
     """
     if keras.backend.backend() != "tensorflow":
         return lambda *arrays: function(*(ops.convert_to_tensor(each) for each in arrays))
@@ -87,16 +107,20 @@ def _compiled(
 
     specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
     # A graph for each number of arguments, made when it is first called for.
-    graphs = [
-        tf.function(function, input_signature=specs[: count + 1], autograph=False)
-        for count in range(len(specs))
-    ]
-    return lambda *arrays: graphs[len(arrays) - 1](*(tf.constant(each) for each in arrays))
+    graphs = {
+        count: tf.function(function, input_signature=specs[:count], autograph=False)
+        for count in range(least, len(specs) + 1)
+    }
+    return lambda *arrays: graphs[len(arrays)](*(tf.constant(each) for each in arrays))
+
+
+def _parts(blocks: int) -> Iterator[slice]:
+    for start in range(0, blocks, BLOCKS_AT_ONCE):
+        yield slice(start, start + BLOCKS_AT_ONCE)
 
 
 def _chunks(values: NDArray[Any], reference: Pixels | None) -> Iterator[tuple[Any, ...]]:
-    for start in range(0, len(values), BLOCKS_AT_ONCE):
-        part = slice(start, start + BLOCKS_AT_ONCE)
+    for part in _parts(len(values)):
         yield (values[part],) if reference is None else (values[part], _unit(reference[part]))
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from builders.backend import choose_backend
-from builders.cli import Parser, has_extensions, load_extensions, positive
+from builders.cli import Parser, has_extensions, load_extensions, natural, positive
+from builders.codec_choice import DEFAULT_EFFORT
+from builders.errors import UserError
 from builders.threads import share_cores
 
 if TYPE_CHECKING:
@@ -38,6 +40,36 @@ def add_workers(parser: Parser) -> None:
     """Adds --workers."""
     workers = os.cpu_count() or 1
     parser.add_argument("--workers", type=positive, default=workers, help="images at a time")
+
+
+def add_effort(parser: Parser) -> None:
+    """Adds --effort."""
+    parser.add_argument(
+        "--effort",
+        type=natural,
+        metavar="N",
+        help="passes in which the encoder makes a picture's file better, each some times what "
+        f"decoding takes; 0 for none, of models with an entropy model ({DEFAULT_EFFORT})",
+    )
+
+
+def effort_of(effort: int | None, bundle: "Bundle") -> int:
+    """The passes for a bundle.
+
+    Args:
+        effort: as --effort gives it.
+        bundle: the model.
+
+    Raises:
+        UserError: some were asked for that the model can't use.
+    """
+    from codec.manifest import ENTROPY_CODERS
+
+    if bundle.manifest.coder.kind in ENTROPY_CODERS:
+        return DEFAULT_EFFORT if effort is None else effort
+    if effort:
+        raise UserError(f"--effort {effort}: {bundle.manifest.name} has no entropy model")
+    return 0
 
 
 def add_precision(parser: Parser) -> None:

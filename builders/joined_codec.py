@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from builders.bundle_measuring import BundleCodec
+from builders.bundle_measuring import BundleCodec, Coding
 from codec.bundle import Bundle
 from codec.container import NicFile
 from codec.errors import NicError
@@ -17,24 +17,26 @@ class JoinedCodec:
     Args:
         bundles: read, small files first.
         name: unique among the codecs of a benchmark.
-        threads: what the networks may take.
-        precision: what they compute in.
+        how: see `Coding`.
+
+    Raises:
+        UserError: a model can't use that effort.
     """
 
     family = "ours"
     parameter = "model"
 
-    def __init__(self, bundles: Sequence[Bundle], name: str, threads: int, precision: str) -> None:
-        self._parts = [BundleCodec(bundle, name, (), threads, precision) for bundle in bundles]
+    def __init__(self, bundles: Sequence[Bundle], name: str, how: Coding) -> None:
+        self._parts = [BundleCodec(bundle, name, (), how) for bundle in bundles]
         self._places = {bundle.digest[:DIGEST_BYTES]: i for i, bundle in enumerate(bundles)}
         self.name = self.label = name
         self.settings = self.scale = [float(place) for place in range(1, len(bundles) + 1)]
         self.usual = self.settings[len(bundles) // 2]
-        self.threads = threads
+        self.threads = how.threads
         self.model_bytes = sum(part.model_bytes for part in self._parts)
         self.about: dict[str, Any] = {
             "parameter": self.parameter,
-            "options": {"models": len(bundles), "precision": precision},
+            "options": {"models": len(bundles), "precision": how.precision},
             "versions": self._parts[0].about["versions"],
             "joined": [{**part.about, "model_bytes": part.model_bytes} for part in self._parts],
         }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from builders.benchmarking import RESULTS, BenchmarkOptions, run_benchmark
-from builders.bundle_measuring import BundleCodec
+from builders.bundle_measuring import BundleCodec, Coding
 from builders.errors import RunError, UserError
 from builders.machine import cores
 from builders.model_builder import ModelBuilder
@@ -208,7 +208,7 @@ def _codecs(
         for name, error in errors.items():
             _fail(failed, name, error)
         for name, bundle in bundles.items():
-            codec = BundleCodec(bundle, name, options.qualities, cores(), "float32")
+            codec = BundleCodec(bundle, name, options.qualities, Coding(cores(), effort=0))
             ours.append(codec)
             known[name] = _about(trained, bundle)
             print(f"codec      {bundle.path}, {codec.model_bytes:,} bytes")

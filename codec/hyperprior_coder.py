@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ class HyperpriorCoder(LatentCoder):
     """
 
     names: tuple[str, ...] = ("z", "y")
+    bit_price: float
 
     def __init__(
         self,
@@ -123,43 +124,41 @@ class HyperpriorCoder(LatentCoder):
 
     def parameters(self, z: Int32, quality: int) -> tuple[Float32 | None, Int32]:
         """Means (or None), in units of latents, and the index of each latent's table."""
-        mean, place = self._side(z)
-        return mean, self._index(place, quality)
-
-    def _side(self, z: Int32) -> tuple[Float32 | None, Int32]:
-        """Means (or None), in units of latents, and places in the table of scales."""
         found = self._run(z)  # (blocks, h, w, 2 M) or (blocks, h, w, M)
-        if self._mean_bits is None:
-            return None, found
-        units, place = np.split(found, 2, axis=-1)
-        return units.astype(np.float32) * np.float32(2.0**-self._mean_bits), place
+        mean = None
+        if self._mean_bits is not None:
+            units, found = np.split(found, 2, axis=-1)
+            mean = units.astype(np.float32) * np.float32(2.0**-self._mean_bits)
+        place = found + self._qualities[quality].offset
+        return mean, np.clip(place, 0, len(self._coder.tables) - 1).astype(np.int32)
 
-    def _index(self, place: Int32, quality: int) -> Int32:
-        """Index of each latent's table."""
-        place = place + self._qualities[quality].offset
-        return np.clip(place, 0, len(self._coder.tables) - 1).astype(np.int32)
+    def for_picture(self, latents: Mapping[str, Float32]) -> Self:
+        """See `LatentCoder`. What the network says is the same in all qualities."""
+        found = self._run(whole_numbers(latents["z"]))
+        copied = super().for_picture(latents)
+        copied._run = lambda _: found
+        return copied
+
+    def steps(self, quality: int) -> Float32:
+        """See `LatentCoder`."""
+        return self._qualities[quality].back
+
+    def before_rounding(
+        self, y_hat: Float32, latents: Mapping[str, Float32], quality: int
+    ) -> Float32:
+        """See `LatentCoder`. Gains there and back were learned, and are no inverses."""
+        mean, _ = self.parameters(whole_numbers(latents["z"]), quality)
+        factor = np.float32(1) / (self.steps(quality) * np.float32(self._qualities[quality].gain))
+        return y_hat * factor if mean is None else mean + (y_hat - mean) * factor
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """See `LatentCoder`."""
-        return self.encoder(latents)(quality)
-
-    def encoder(self, latents: Mapping[str, Float32]) -> Callable[[int], Coded]:
-        """See `LatentCoder`. The network runs once: hyper-latents are the same in all qualities."""
-        z = whole_numbers(latents["z"])
-        mean, place = self._side(z)
-
-        def encode(quality: int) -> Coded:
-            index = self._index(place, quality)
-            y = self._rounded(latents["y"], mean, index, quality)
-            return Coded(self._stream(z, y, index), (z, y))
-
-        return encode
+        z, y, _, index = self._symbols(latents, quality)
+        return Coded(self._stream(z, y, index), (z, y))
 
     def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
         """See `LatentCoder`."""
-        z = whole_numbers(latents["z"])
-        mean, index = self.parameters(z, quality)
-        y = self._rounded(latents["y"], mean, index, quality)
+        z, y, mean, _ = self._symbols(latents, quality)
         return Decoded((z, y), self._values(y, mean, quality))
 
     def write(self, arrays: tuple[NDArray[Any], ...], quality: int) -> bytes:
@@ -167,11 +166,16 @@ class HyperpriorCoder(LatentCoder):
         z, y = arrays
         return self._stream(z, y, self.parameters(z, quality)[1])
 
-    def _rounded(self, y: Float32, mean: Float32 | None, index: Int32, quality: int) -> Int32:
-        """The symbols of latents."""
-        residual = y if mean is None else y - mean
+    def _symbols(
+        self, latents: Mapping[str, Float32], quality: int
+    ) -> tuple[Int32, Int32, Float32 | None, Int32]:
+        """Hyper-latents, symbols, means, and the index of each symbol's table."""
+        z = whole_numbers(latents["z"])
+        mean, index = self.parameters(z, quality)
+        residual = latents["y"] if mean is None else latents["y"] - mean
         scaled = residual * np.float32(self._qualities[quality].gain)
-        return thrifty(scaled, index, self.tables, self.bit_price)
+        y = thrifty(scaled, index, self.tables, self.bit_price)
+        return z, y, mean, index
 
     def _values(self, y: Int32, mean: Float32 | None, quality: int) -> Float32:
         """The latents that symbols stand for."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ from codec.checksum import check_latents, latents_crc32
 from codec.container import NicFile
 from codec.errors import NicBundleError, NicFieldError
 from codec.header import Header, Mode
-from codec.latent_coder import Coded, Decoded, Float32
+from codec.latent_coder import Decoded, Float32, LatentCoder
 from codec.picture import Picture, PictureError, Transforms, as_mode, for_model
+from codec.refinement import BIT_PRICE, refined
 from codec.seams import fade_in
 from codec.tiling import Tiling
 from codec.whole_file import DIGEST_BYTES
@@ -34,6 +35,21 @@ OVERLAP: Final = 32
 """Pixels that neighbouring tiles share, over which one fades into the other."""
 
 
+@dataclass(frozen=True)
+class _Tile:
+    """A tile on its way to bytes.
+
+    Attributes:
+        coder: for its hyper-latents.
+        latents: as the encoder gave them.
+        blocks: its pixels, uint8 (blocks, H, W, C); None where latents stay as they are.
+    """
+
+    coder: LatentCoder
+    latents: Mapping[str, Float32]
+    blocks: NDArray[np.uint8] | None = None
+
+
 class ImageCodec:
     """Compresses and decompresses with the model of a bundle.
 
@@ -42,6 +58,8 @@ class ImageCodec:
         transforms: makes the networks; called when they are first needed, which is after a file
             was found to be in order.
         engine: see `Bundle.coder`.
+        effort: passes in which latents are made better for each picture, see `refined`; only files
+            become other ones, and only where the model has an entropy model.
 
     Example:
         >>> codec = ImageCodec(Bundle.read("codec"), lambda: transforms)
@@ -51,9 +69,14 @@ class ImageCodec:
     """
 
     def __init__(
-        self, bundle: Bundle, transforms: Callable[[], Transforms], engine: Any = None
+        self,
+        bundle: Bundle,
+        transforms: Callable[[], Transforms],
+        engine: Any = None,
+        effort: int = 0,
     ) -> None:
         self.bundle = bundle
+        self.effort = effort
         self._make = transforms
         self._transforms: Transforms | None = None
         self._making = Lock()  # several threads may need them first
@@ -109,9 +132,8 @@ class ImageCodec:
         if not 0 <= quality < self.bundle.qualities:
             raise ValueError(f"quality {quality}; the model has 0 to {self.bundle.qualities - 1}")
         header = self._header(picture, tile)
-        # One tile's encoder at a time: they are larger than latents.
-        encoders = map(self.coder.encoder, self._analysed(picture, header))
-        return self._file(picture, header, encoders, quality, _coded_alpha(picture))
+        tiles = self._analysed(picture, header)  # one at a time
+        return self._file(picture, header, tiles, quality, _coded_alpha(picture))
 
     def compress_to(self, picture: Picture, most_bytes: int, tile: int | None = None) -> bytes:
         """The file of the highest quality that has at most so many bytes, found by bisection.
@@ -126,9 +148,8 @@ class ImageCodec:
             NicFieldError: see `compress`.
         """
         header = self._header(picture, tile)
-        encoders = list(map(self.coder.encoder, self._analysed(picture, header)))
-        alpha = _coded_alpha(picture)
-        best = self._file(picture, header, encoders, 0, alpha)
+        tiles, alpha = list(self._analysed(picture, header)), _coded_alpha(picture)
+        best = self._file(picture, header, tiles, 0, alpha)
         if len(best) > most_bytes:
             raise PictureError(
                 f"takes {len(best)} bytes at the lowest quality, {most_bytes} were asked for"
@@ -136,7 +157,7 @@ class ImageCodec:
         low, high = 0, self.bundle.qualities - 1
         while low < high:
             middle = (low + high + 1) // 2
-            data = self._file(picture, header, encoders, middle, alpha)
+            data = self._file(picture, header, tiles, middle, alpha)
             if len(data) <= most_bytes:
                 low, best = middle, data
             else:
@@ -154,8 +175,8 @@ class ImageCodec:
         picture = Picture(np.zeros((height, width, channels), np.uint8))
         check_shapes(latents, self.bundle.geometry.plan(height, width).shapes)
         quality = self.bundle.manifest.coder.default_quality
-        encoders = [self.coder.encoder(latents)]
-        return self._file(picture, self._header(picture, 0), encoders, quality, None)
+        tile = _Tile(self.coder, latents)
+        return self._file(picture, self._header(picture, 0), [tile], quality, None)
 
     def _header(self, picture: Picture, tile: int | None) -> Header:
         self._check_picture(picture)
@@ -172,28 +193,37 @@ class ImageCodec:
         check_memory(self.bundle, header)
         return header
 
-    def _analysed(self, picture: Picture, header: Header) -> list[Mapping[str, Float32]]:
+    def _analysed(self, picture: Picture, header: Header) -> Iterator[_Tile]:
         """The latents of each tile."""
         pixels = for_model(picture.pixels, self.bundle.geometry.channels)
-        found = []
         for left, top, right, bottom in boxes_of(header):
             plan = self.bundle.geometry.plan(bottom - top, right - left)
-            latents = self.transforms.analyse(plan.blocks(pixels[top:bottom, left:right]))
+            blocks = plan.blocks(pixels[top:bottom, left:right])
+            latents = self.transforms.analyse(blocks)
             check_shapes(latents, plan.shapes)
-            found.append(latents)
-        return found
+            coder = self.coder.for_picture(latents)
+            if self.effort == 0 or coder.bit_price is None:
+                yield _Tile(coder, latents)
+            else:
+                coder.bit_price = BIT_PRICE
+                yield _Tile(coder, latents, blocks)
 
     def _file(
         self,
         picture: Picture,
         header: Header,
-        encoders: Iterable[Callable[[int], Coded]],
+        tiles: Iterable[_Tile],
         quality: int,
         alpha: bytes | None,
     ) -> bytes:
         streams, crc = [], 0
-        for encode in encoders:
-            coded = encode(quality)
+        for tile in tiles:
+            latents = tile.latents
+            if tile.blocks is not None:
+                latents = refined(
+                    tile.coder, self.transforms, latents, tile.blocks, quality, self.effort
+                )
+            coded = tile.coder.encode(latents, quality)
             streams.append(coded.stream)
             crc = latents_crc32(coded.arrays, crc)
         file = NicFile(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +49,43 @@ class Decoded:
 
 
 class LatentCoder(Protocol):
-    """What all coders do. `y` are the latents, `z` the hyper-latents where there are any."""
+    """What all coders do. `y` are the latents, `z` the hyper-latents where there are any.
+
+    Attributes:
+        names: of the latents.
+        bit_price: how readily the encoder takes a cheaper symbol, see `thrifty`; None where latents
+            are no symbols of an entropy model.
+    """
 
     names: tuple[str, ...]
+    bit_price: float | None = None
+
+    def for_picture(self, latents: Mapping[str, Float32]) -> Self:
+        """A copy for these hyper-latents alone, which has done all that depends on no more.
+
+        Args:
+            latents: as in `encode`.
+
+        Raises:
+            LatentsError: a hyper-latent is not finite.
+        """
+        return copy.copy(self)
+
+    def steps(self, quality: int) -> Float32:
+        """How far apart the values are that latents are rounded to; float32 () or (M,)."""
+        return np.asarray(1, np.float32)
+
+    def before_rounding(
+        self, y_hat: Float32, latents: Mapping[str, Float32], quality: int
+    ) -> Float32:
+        """The `y` that would be rounded to these values, were there symbols between symbols.
+
+        Args:
+            y_hat: as a decoder gets them.
+            latents: whose hyper-latents these have.
+            quality: index of the quality.
+        """
+        return y_hat
 
     def encode(self, latents: Mapping[str, Float32], quality: int) -> Coded:
         """Codes the latents of one tile.
@@ -63,10 +97,6 @@ class LatentCoder(Protocol):
         Raises:
             LatentsError: a number is not finite.
         """
-
-    def encoder(self, latents: Mapping[str, Float32]) -> Callable[[int], Coded]:
-        """`encode` of these latents in any quality; what all qualities share is done once."""
-        return partial(self.encode, latents)
 
     def quantized(self, latents: Mapping[str, Float32], quality: int) -> Decoded:
         """What `decode` will find of latents, without coding them; as in `encode`."""

@@ -37,6 +37,7 @@ class FactorizedCoder(LatentCoder):
     """
 
     names: tuple[str, ...] = ("y",)
+    bit_price: float
 
     def __init__(self, tables: TableSet, channels: int) -> None:
         check_channels(tables, channels, "latents")

@@ -19,6 +19,8 @@ MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_FILE_BYTES: Final = 1 << 30
 MAX_BYTES_PER_PIXEL: Final = 1 << 24
 MAX_OFFSET: Final = 4096
+ENTROPY_CODERS: Final = ("factorized", "hyperprior")
+"""Kinds of coders that know what a symbol costs."""
 
 
 class _Part(BaseModel):

@@ -29,6 +29,18 @@ class Transforms(Protocol):
     def synthesise(self, y_hat: Float32, reference: Pixels | None = None) -> Pixels:
         """Latents (blocks, ...) -> uint8 (blocks, H, W, C); `reference` as in `analyse`."""
 
+    def pull_back(self, y_hat: Float32, wanted: Float32) -> tuple[Float32, Float32]:
+        """How a decoded picture differs from the wanted one, and what that says of latents.
+
+        Args:
+            y_hat: (blocks, ...).
+            wanted: pixels in [0, 1], float32 (blocks, H, W, C).
+
+        Returns:
+            x_hat - wanted, x_hat before it is clipped to [0, 1] and rounded, and J^T of that, J the
+            derivative of x_hat by y_hat: the gradient of half of the squared error.
+        """
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -49,6 +49,29 @@ def test_networks_of_a_bundle_are_those_it_was_made_of(kind, codecs):
     np.testing.assert_allclose(pixels, mine.synthesise(latents["y"]), atol=1)
 
 
+@pytest.mark.parametrize("kind", TREES)
+def test_what_is_pulled_back_is_the_gradient_of_the_error(kind, codecs):
+    tiny = codecs[kind]
+    transforms = tiny.codec.transforms
+    blocks = tiny.codec.bundle.geometry.plan(*tiny.images[0].shape[1:3]).blocks(tiny.images[0][0])
+    y = transforms.analyse(blocks)["y"]
+    wanted = np.float32(1 / 255) * blocks
+
+    def half_error(y):
+        difference, _ = transforms.pull_back(y.astype(np.float32), wanted)
+        return 0.5 * np.square(difference, dtype=np.float64).sum()
+
+    difference, gradient = transforms.pull_back(y, wanted)
+    assert (difference.dtype, gradient.dtype) == (np.float32, np.float32)
+    assert gradient.shape == y.shape
+    decoded = np.clip(np.round(255 * (wanted + difference)), 0, 255)
+    np.testing.assert_allclose(decoded, transforms.synthesise(y), atol=1)
+    direction = np.random.default_rng(0).normal(size=y.shape)
+    step = 1e-3
+    slope = (half_error(y + step * direction) - half_error(y - step * direction)) / (2 * step)
+    assert slope == pytest.approx(float((gradient * direction).sum()), rel=0.03, abs=1e-3)
+
+
 def test_hyper_latents_of_a_scale_hyperprior_see_magnitudes(codecs):
     transforms = codecs["scale"].codec.transforms
     latents = transforms.analyse(codecs["scale"].images[0])

@@ -52,6 +52,13 @@ class Folding:
         cut = cut.reshape(blocks, rows, columns, SIDE, SIDE, channels).swapaxes(2, 3)
         return cut.reshape(blocks, rows * SIDE, columns * SIDE, channels)
 
+    def pull_back(self, y_hat: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        blocks, rows, columns, depth = y_hat.shape
+        cut = (y_hat / self.scale).reshape(blocks, rows, columns, SIDE, SIDE, depth // SIDE**2)
+        difference = cut.swapaxes(2, 3).reshape(wanted.shape) - wanted
+        back = Folding.analyse(self, 255 * difference)["y"]  # times the scale, not 1 / scale
+        return difference, back / self.scale**2
+
 
 def network(depth: int) -> IntegerNetwork:
     """Means that are the hyper-latents, times 16, and places that grow with their size."""

@@ -206,8 +206,8 @@ def test_the_network_runs_once_for_all_qualities():
     y = (9 * numbers_.normal(size=(1, 4, 2, CHANNELS))).astype(np.float32)
     found = {"y": y, "z": np.ones((1, 2, 1, 2), np.float32)}
     qualities = tuple(Quality(gain, 0) for gain in (0.25, 1.0, 3.0))
-    encode = hyperprior(4, qualities=qualities, engine=engine).encoder(found)
-    streams = [encode(quality).stream for quality in range(3)]
+    coder = hyperprior(4, qualities=qualities, engine=engine).for_picture(found)
+    streams = [coder.encode(found, quality).stream for quality in range(3)]
     assert calls == [(1, 2, 1, 2)]
     plain = hyperprior(4, qualities=qualities)
     assert streams == [plain.encode(found, quality).stream for quality in range(3)]

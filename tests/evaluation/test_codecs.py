@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from builders.benchmark_choice import choose_classical
-from builders.bundle_measuring import BundleCodec, unique_names
+from builders.bundle_measuring import BundleCodec, Coding, unique_names
 from builders.errors import UserError
 from evaluation import classical_codecs as classical
 from evaluation.classical_codecs import FAMILIES, MissingCodecError, classical_codecs
@@ -136,7 +136,7 @@ def test_codecs_are_chosen_by_family_and_by_name():
 
 def test_a_bundle_as_a_codec(codecs, pixels, monkeypatch):
     tiny = codecs["mean_scale"]
-    codec = BundleCodec(tiny.bundle, "tiny", [90, 10, 50, 50.01], 2, "float32")
+    codec = BundleCodec(tiny.bundle, "tiny", [90, 10, 50, 50.01], Coding(2, effort=0))
     monkeypatch.setattr(codec, "_codec", tiny.codec)
     assert codec.settings == sorted(codec.settings) and len(codec.settings) == 3
     assert set(codec.settings) <= set(codec.scale) and codec.usual in codec.scale
@@ -154,7 +154,7 @@ def test_a_bundle_as_a_codec(codecs, pixels, monkeypatch):
 
 def test_a_bundle_of_one_quality_for_gray_pictures(codecs, pixels):
     tiny = codecs["dense"]
-    codec = BundleCodec(tiny.bundle, "tiny", [90, 10], 1, "float32")
+    codec = BundleCodec(tiny.bundle, "tiny", [90, 10], Coding(1, effort=0))
     assert len(codec.settings) == 1 == len(codec.scale)
     with pytest.raises(CodecError, match="in colour"):
         codec.encode(pixels, codec.usual)

@@ -237,7 +237,8 @@ def test_the_anchor_and_the_precision(call, codecs):
     flags += ["--precision=mixed_bfloat16"]
     assert call(*flags, "--anchor=Tiny_Codec")[0] == 0
     assert results()["anchor"] == "Tiny_Codec"
-    assert results()["codecs"][0]["about"]["options"]["precision"] == "mixed_bfloat16"
+    options = results()["codecs"][0]["about"]["options"]
+    assert options == {"coder": "factorized", "precision": "mixed_bfloat16", "effort": 2}
     code, _, err = call(*flags, "--anchor=webp-m5")
     assert code == 2
     assert err == (
@@ -435,7 +436,15 @@ def test_help_is_quick_and_names_all_flags():
     )
     assert not re.search(r"\b(numpy|keras|PIL)\b", done.stderr)
     flags = ("dataset", "models", "codecs", "output", "quality", "anchor", "workers", "threads")
-    flags += ("timed_images", "repeats", "shown_images", "published", "precision", "config")
+    flags += (
+        "timed_images",
+        "repeats",
+        "shown_images",
+        "published",
+        "precision",
+        "effort",
+        "config",
+    )
     flags += ("codec_settings",)
     for flag in flags:
         assert f"--{flag} " in done.stdout

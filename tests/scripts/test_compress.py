@@ -151,6 +151,8 @@ def test_names_may_stand_between_flags(call):
         (["a.png", "--force", "perhaps.png"], "perhaps.png: no such file or folder"),
         (["a.png", "--quality", "50"], "--quality 50: this model has one quality"),
         (["a.png", "--target_bpp", "1"], "--target_bpp: Tiny_Codec has one quality"),
+        (["a.png", "--effort", "1"], "--effort 1: Tiny_Codec has no entropy model"),
+        (["a.png", "--effort=-1"], 'found "-1", expected a whole number >= 0'),
         (["x" * 5000], "File name too long"),
         ([], "the following arguments are required: IMAGE"),
     ],
@@ -217,6 +219,23 @@ def test_target_bpp(call):
     assert (status, out) == (1, "")
     assert one_line(err, "a.png: takes ", "bytes at the lowest quality, 1 were asked for")
     assert files_in() == ["a.png"]
+
+
+@pytest.mark.parametrize("tile", ["0", "64"])
+def test_effort(call, codecs, tile):
+    pixels = save("a.png", 70, 100)
+    found = []
+    for effort in (None, "0", "2", "4"):
+        flags = [] if effort is None else ["--effort", effort]
+        assert call("a.png", "--force", "--tile", tile, *flags, model="mean_scale")[0] == 0
+        found.append(Path("a.nic").read_bytes())
+    codec = codecs["mean_scale"].codec
+    assert found[1] == codec.compress(Picture(pixels), tile=int(tile))
+    assert found[0] == found[2]  # two passes, unless the user says otherwise
+    assert len({*found}) == 3
+    for data in found:
+        assert codec.decompress(data).pixels.shape == pixels.shape
+    assert call("a.png", "-o", "b.nic", "--effort", "0")[0] == 0  # no entropy model: nothing to do
 
 
 def test_tiles(call):
