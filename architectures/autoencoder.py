@@ -127,6 +127,13 @@ class Decoder(LayerStack):
         self, x: Any, training: bool | None = None, reference: Any = None
     ) -> tuple[Any, dict[str, Any]]:
         """Latents y -> x_hat (B, H, W, C), float32 in [0, 1]; `reference` as in the encoder."""
+        x, aux = self.unclipped(x, training, reference)
+        return clip_pass_gradient(x) if training else ops.clip(x, 0.0, 1.0), aux
+
+    def unclipped(
+        self, x: Any, training: bool | None = None, reference: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """As `call`, where x_hat may leave [0, 1]."""
         x, aux = super().call(x, training=training)
         x = ops.cast(x, "float32")
         if self.prediction is not None:
@@ -135,7 +142,7 @@ class Decoder(LayerStack):
             x = self.prediction.after_decoder(x, reference)
         for step in reversed(self.preprocessing):
             x = step.inverse(x)
-        return clip_pass_gradient(x) if training else ops.clip(x, 0.0, 1.0), aux
+        return x, aux
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **_config_around(self)}

@@ -31,7 +31,7 @@ def build_parser() -> Parser:
     """The flags."""
     parser = Parser(prog="benchmarks.effort", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add_model(parser, "a codec bundle with an entropy model, a run that has one")
+    add_model(parser, "a codec bundle of several qualities, a run that has one")
     add("--images", required=True, metavar="FOLDER")
     add("--most", type=positive, default=24, help="images, in the order of their names")
     return parser

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from builders.cli import Parser, positive, run_command
 from builders.codec_choice import find_bundle, open_codec, read_bundle
-from builders.coding_flags import MAX_INPUT_BYTES, start_keras
+from builders.coding_flags import MAX_INPUT_BYTES, effort_of, start_keras
 from builders.errors import RunError
 
 
@@ -42,7 +42,8 @@ def times(images: str, model: str, rounds: int, workers: int) -> dict[str, list[
 
     workers = min(workers, len(files_below(Path(images), IMAGE_SUFFIXES)) or 1)
     bundle = read_bundle(find_bundle(model))
-    codec = open_codec(bundle, start_keras(bundle, "float32", workers))
+    effort = effort_of(None, bundle)
+    codec = open_codec(bundle, start_keras(bundle, "float32", workers), effort)
     from builders.coding_jobs import Job, plan_jobs, run_jobs
     from builders.picture_files import picture_bytes, read_picture
 

@@ -82,10 +82,9 @@ class KerasTransforms:
 
     def _pulled_back(self, y_hat: Any, wanted: Any) -> tuple[Any, Any]:
         def decoded(y_hat: Any) -> Any:
-            x_hat, _ = self._generator.decoder(y_hat, training=False)
-            return ops.cast(x_hat, "float32")
+            return self._generator.decoder.unclipped(y_hat, training=False)[0]
 
-        return pull_back(decoded, y_hat, lambda x_hat: x_hat - wanted)
+        return pull_back(decoded, y_hat, lambda x_hat: ops.clip(x_hat, 0.0, 1.0) - wanted)
 
 
 def _compiled(

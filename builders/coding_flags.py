@@ -48,8 +48,8 @@ def add_effort(parser: Parser) -> None:
         "--effort",
         type=natural,
         metavar="N",
-        help="passes in which the encoder makes a picture's file better, each some times what "
-        f"decoding takes; 0 for none, of models with an entropy model ({DEFAULT_EFFORT})",
+        help="passes over each image that make its file better, each about three times as long as "
+        f"decoding; 0 for none ({DEFAULT_EFFORT} where the model has an entropy model, else 0)",
     )
 
 

@@ -36,7 +36,7 @@ class JoinedCodec:
         self.model_bytes = sum(part.model_bytes for part in self._parts)
         self.about: dict[str, Any] = {
             "parameter": self.parameter,
-            "options": {"models": len(bundles), "precision": how.precision},
+            "options": {"models": len(bundles), "precision": how.precision, "effort": how.effort},
             "versions": self._parts[0].about["versions"],
             "joined": [{**part.about, "model_bytes": part.model_bytes} for part in self._parts],
         }

@@ -18,7 +18,7 @@ from codec.errors import NicBundleError, NicFieldError
 from codec.header import Header, Mode
 from codec.latent_coder import Decoded, Float32, LatentCoder
 from codec.picture import Picture, PictureError, Transforms, as_mode, for_model
-from codec.refinement import BIT_PRICE, refined
+from codec.refinement import BIT_PRICE, refined, window_side
 from codec.seams import fade_in
 from codec.tiling import Tiling
 from codec.whole_file import DIGEST_BYTES
@@ -220,8 +220,15 @@ class ImageCodec:
         for tile in tiles:
             latents = tile.latents
             if tile.blocks is not None:
+                entry = self.bundle.manifest.geometry
                 latents = refined(
-                    tile.coder, self.transforms, latents, tile.blocks, quality, self.effort
+                    tile.coder,
+                    self.transforms,
+                    latents,
+                    tile.blocks,
+                    quality,
+                    self.effort,
+                    window_side(entry.bytes_per_pixel) if entry.step != [0, 0] else None,
                 )
             coded = tile.coder.encode(latents, quality)
             streams.append(coded.stream)

@@ -37,8 +37,9 @@ class Transforms(Protocol):
             wanted: pixels in [0, 1], float32 (blocks, H, W, C).
 
         Returns:
-            x_hat - wanted, x_hat before it is clipped to [0, 1] and rounded, and J^T of that, J the
-            derivative of x_hat by y_hat: the gradient of half of the squared error.
+            x_hat - wanted, x_hat before it is rounded, and J^T of that: the gradient of half of the
+            squared error. J, the derivative of x_hat by y_hat, is that before clipping to [0, 1]:
+            a pixel that is clipped says where to go too.
         """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,14 +22,20 @@ the next pass mends in part elsewhere."""
 LEAST_CURVATURE: Final = 1e-3
 """Of the largest: latents that hardly change the picture must not run away."""
 WINDOW: Final = 1024
-"""Pixels a side that are worked on at a time: a derivative keeps what every layer gave."""
+"""Pixels a side that are worked on at a time, at most: a derivative keeps what every layer gave."""
+WINDOW_BYTES: Final = 1 << 28
+"""Of the largest layers in a window, as bundles say what coding takes."""
 MARGIN: Final = 64
 """Pixels around a window. What a latent changes further away goes unseen, which can cost a little
 of the gain and nothing else: decoders need not know how latents were found."""
 SAMPLE: Final = 256
 """Pixels a side on which curvatures are measured."""
+LARGEST: Final = 1e6
+"""That a latent may become."""
+ROWS: Final = 256
 
 Cut = tuple[slice, ...]
+EVERYTHING: Final[Cut] = (slice(None),)
 
 
 def refined(
@@ -38,6 +45,7 @@ def refined(
     pixels: Pixels,
     quality: int,
     passes: int,
+    side: int | None,
 ) -> Mapping[str, Float32]:
     """Moves latents so that what is decoded of them comes nearer to the picture.
 
@@ -61,9 +69,13 @@ def refined(
         pixels: uint8 (blocks, H, W, C), what they were made of.
         quality: index of the quality.
         passes: how often, at least once. Each takes about three times as long as decoding.
+        side: of windows, see `window_side`; None for models that take blocks of one size.
 
     Returns:
         The latents with another `y`, or with the same if no pass made it better.
+
+    Raises:
+        LatentsError: a latent is not finite.
 
     Source: Campos, Meierhans, Djelouah, Schroers 2019, "Content Adaptive Optimization for Neural
         Image Compression": there by plain descent in hundreds of passes.
@@ -75,33 +87,45 @@ def refined(
 
     best = latents["y"]
     y_hat, bits = rounded(best)
-    error, gradient = _pulled_back(transforms, y_hat, pixels)
-    curvature = _curvature(transforms, y_hat, pixels)
+    error, gradient = _pulled_back(transforms, y_hat, pixels, side)
+    curvature = _curvature(transforms, y_hat, pixels, side)
     lost = np.square(best - y_hat)
     in_steps = float((lost / coder.steps(quality) ** 2).sum())
-    weight = float((lost * curvature).sum()) * 255**2 / max(in_steps, 1e-30)
+    if in_steps == 0:
+        return latents  # nothing was rounded, nothing was lost by it
+    weight = float((lost * curvature).sum()) * 255**2 / in_steps
     least = error / weight + BIT_PRICE * bits
-    goal, step = coder.before_rounding(y_hat - gradient / curvature, latents, quality), STEP
+    goal, step = _goal(coder, y_hat - gradient / curvature, latents, quality), STEP
     for left in reversed(range(passes)):
         y = best + np.float32(step) * (goal - best)
         y_hat, bits = rounded(y)
         if left:
-            error, gradient = _pulled_back(transforms, y_hat, pixels)
+            error, gradient = _pulled_back(transforms, y_hat, pixels, side)
         else:  # no further step, no gradient
             error = squared_error(transforms.synthesise(y_hat), pixels)
         cost = error / weight + BIT_PRICE * bits
         if cost < least:
             least, best = cost, y
-            goal = coder.before_rounding(y_hat - gradient / curvature, latents, quality)
+            goal = _goal(coder, y_hat - gradient / curvature, latents, quality)
         else:
             step /= 2
     return {**latents, "y": best}
 
 
-def _pulled_back(transforms: Transforms, y_hat: Float32, pixels: Pixels) -> tuple[float, Float32]:
+def _goal(
+    coder: LatentCoder, values: Float32, latents: Mapping[str, Float32], quality: int
+) -> Float32:
+    """What rounds to these values; where a derivative says nothing of use, what is there."""
+    goal = coder.before_rounding(values, latents, quality)
+    return np.where(np.abs(goal) < LARGEST, goal, latents["y"])
+
+
+def _pulled_back(
+    transforms: Transforms, y_hat: Float32, pixels: Pixels, side: int | None
+) -> tuple[float, Float32]:
     """The squared error of a picture of 8-bit pixels, and J^T (x_hat - x), window by window."""
     error, gradient = 0.0, np.empty_like(y_hat)
-    for around, inside, wanted in windows(y_hat, pixels, WINDOW, MARGIN):
+    for around, inside, wanted in windows(y_hat, pixels, side, MARGIN):
         part = pixels[wanted[0]]
         difference, pulled = transforms.pull_back(y_hat[around], _unit(part))
         decoded = np.clip(np.round(part + np.float32(255) * difference), 0, 255)
@@ -110,11 +134,10 @@ def _pulled_back(transforms: Transforms, y_hat: Float32, pixels: Pixels) -> tupl
     return error, gradient
 
 
-def _curvature(transforms: Transforms, y_hat: Float32, pixels: Pixels) -> Float32:
+def _curvature(transforms: Transforms, y_hat: Float32, pixels: Pixels, side: int | None) -> Float32:
     """(M,): how much the picture changes with a latent of each channel, in the middle of it."""
-    cuts = list(windows(y_hat, pixels, SAMPLE, 0))
-    around, _, wanted = cuts[len(cuts) // 2]
-    part, picture = y_hat[around], _unit(pixels[wanted[0]])
+    cut, of_pixels = _middle(y_hat, pixels, side)
+    part, picture = y_hat[cut], _unit(pixels[of_pixels])
     draw = np.random.default_rng(0).random(picture.shape)
     signs = np.where(draw < 0.5, np.float32(-1), np.float32(1))
     # J^T is linear, and these differ by `signs` in what it is given.
@@ -127,45 +150,86 @@ def _curvature(transforms: Transforms, y_hat: Float32, pixels: Pixels) -> Float3
 
 
 def squared_error(decoded: NDArray[Any], pixels: Pixels) -> float:
-    """Sum over all pixels and channels."""
-    return float(np.square(decoded.astype(np.float32) - pixels, dtype=np.float64).sum())
+    """Sum over all pixels and channels of blocks, some rows at a time."""
+    total = 0.0
+    for one, other in zip(decoded, pixels, strict=True):
+        for start in range(0, len(one), ROWS):
+            rows = slice(start, start + ROWS)
+            total += float(np.square(one[rows].astype(np.float64) - other[rows]).sum())
+    return total
 
 
 def _unit(pixels: Pixels) -> Float32:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def windows(
-    y_hat: Float32, pixels: Pixels, side: int, margin: int
-) -> Iterator[tuple[Cut, tuple[Cut, Cut], tuple[Cut, Cut]]]:
-    """Cuts latents and their picture into windows.
+def window_side(bytes_per_pixel: int) -> int:
+    """Pixels a side of a window for a model whose largest layers take so much in coding."""
+    return min(WINDOW, max(SAMPLE, math.isqrt(WINDOW_BYTES // bytes_per_pixel)))
 
-    Blocks, and latents whose rows are no whole number of pixels apart, are one window.
+
+def windows(
+    y_hat: Float32, pixels: Pixels, side: int | None, margin: int
+) -> Iterator[tuple[Cut, tuple[Cut, Cut], tuple[Cut, Cut]]]:
+    """Cuts latents and their picture into windows; blocks of one size into some at a time.
+
+    Latents whose rows are no whole number of pixels apart are one window.
 
     Args:
         y_hat: (blocks, ...).
         pixels: (blocks, H, W, C).
-        side: of a window without its margin, in pixels.
+        side: of a window without its margin, in pixels; None for blocks of one size.
         margin: in pixels.
 
     Yields:
         The latents with margin; those without, in all and in the part before; and the same
         of the pixels: with margin in all, and without in that part.
     """
-    blocks, height, width = pixels.shape[:3]
-    rows, columns = y_hat.shape[1:3] if y_hat.ndim == 4 else (0, 0)
-    if blocks != 1 or not rows or height % rows or width % columns:
-        everything = (slice(None),)
-        yield everything, (everything, everything), (everything, everything)
+    if side is None:
+        for some in _blocks(pixels):
+            yield some, (some, EVERYTHING), (some, EVERYTHING)
         return
-    down = list(_stretches(rows, height // rows, side, margin))
-    across = list(_stretches(columns, width // columns, side, margin))
-    for vertical in down:
+    scales = _scales(y_hat, pixels)
+    if scales is None:
+        yield EVERYTHING, (EVERYTHING, EVERYTHING), (EVERYTHING, EVERYTHING)
+        return
+    across = list(_stretches(y_hat.shape[2], scales[1], side, margin))
+    for vertical in _stretches(y_hat.shape[1], scales[0], side, margin):
         for horizontal in across:
             around, inside, part, wanted, inner = (
                 (slice(None), *pair) for pair in zip(vertical, horizontal, strict=True)
             )
             yield around, (inside, part), (wanted, inner)
+
+
+def _middle(y_hat: Float32, pixels: Pixels, side: int | None) -> tuple[Cut, Cut]:
+    """Latents and pixels of `SAMPLE` x `SAMPLE` in the middle at most, or as many in blocks."""
+    if side is None:
+        cuts = list(_blocks(pixels, SAMPLE))
+        return cuts[len(cuts) // 2], cuts[len(cuts) // 2]
+    scales = _scales(y_hat, pixels)
+    if scales is None:
+        return EVERYTHING, EVERYTHING
+    cut, of_pixels = [slice(None)], [slice(None)]
+    for count, scale in zip(y_hat.shape[1:3], scales, strict=True):
+        some = min(count, max(1, SAMPLE // scale))
+        start = (count - some) // 2
+        cut.append(slice(start, start + some))
+        of_pixels.append(slice(start * scale, (start + some) * scale))
+    return tuple(cut), tuple(of_pixels)
+
+
+def _blocks(pixels: Pixels, side: int = WINDOW) -> Iterator[Cut]:
+    blocks, height, width = pixels.shape[:3]
+    some = max(1, side**2 // (height * width))
+    for start in range(0, blocks, some):
+        yield (slice(start, start + some),)
+
+
+def _scales(y_hat: Float32, pixels: Pixels) -> tuple[int, int] | None:
+    """Pixels from one row and column of latents to the next, if they are whole numbers."""
+    (height, width), (rows, columns) = pixels.shape[1:3], y_hat.shape[1:3]
+    return None if height % rows or width % columns else (height // rows, width // columns)
 
 
 def _stretches(count: int, scale: int, side: int, margin: int) -> Iterator[tuple[slice, ...]]:

@@ -37,7 +37,7 @@ def test_a_row_for_each_effort(call, codecs, images):
     assert lines[-1].startswith("Seconds a file, by effort: 0: ")
 
 
-def test_a_model_without_entropy_model_is_refused(call, codecs, images):
+def test_a_model_of_one_quality_is_refused(call, codecs, images):
     code, _, err = call(effort, "--model", codecs["plain"].folder, "--images=images")
     assert code == 2
     assert "has one quality" in err

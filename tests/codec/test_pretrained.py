@@ -68,6 +68,23 @@ def test_a_file_of_now_is_about_as_large(name: str) -> None:
     assert abs(len(now) - then) <= 2 + 0.002 * then
 
 
+def test_looking_again_pays() -> None:
+    codec, again = open_bundle("photo_fast"), open_bundle("photo_fast")
+    again.effort = 3
+    pixels = picture_of(codec)
+
+    def measured(codec: ImageCodec, quality: int) -> tuple[int, float]:
+        data = codec.compress(Picture(pixels), quality)
+        return len(data), psnr_db(codec.decompress(data).pixels, pixels)
+
+    for quality in (60, 160):
+        size, db = measured(again, quality)
+        sizes, dbs = zip(
+            *(measured(codec, quality + more) for more in range(-30, 31, 10)), strict=True
+        )
+        assert db > np.interp(size, sizes, dbs) + 0.05  # better than a file of that size without
+
+
 def main() -> None:
     """Writes what is missing."""
     GOLDEN.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from builders.codec_choice import PRETRAINED
+from builders.codec_transforms import bundle_transforms
+from codec.bundle import Bundle
+from codec.image_codec import ImageCodec
 from tests.codec_models import conv, photo, spec_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,3 +186,19 @@ def test_a_backend_that_is_not_installed_is_named(python, tmp_path):
     assert done.stderr == (
         "train.py: tensorflow is not installed: pip install -r requirements.txt\n"
     )
+
+
+def test_an_encoder_looks_again(python, tmp_path):
+    Image.fromarray(photo(96, 128)).save(tmp_path / "a.png")
+    sizes = []
+    for effort in ("0", "2"):
+        flags = ["--model", "photo_fast", "--quality", "60", "--effort", effort, "--force"]
+        done = run(python, tmp_path, ROOT / "compress.py", "a.png", *flags)
+        assert (done.returncode, done.stderr) == (0, "")
+        sizes.append((tmp_path / "a.nic").stat().st_size)
+    assert sizes[0] != sizes[1]
+    # Written under JAX, read under TensorFlow: its symbols have a checksum.
+    bundle = Bundle.read(PRETRAINED / "photo_fast")
+    codec = ImageCodec(bundle, lambda: bundle_transforms(bundle))
+    pixels = codec.decompress((tmp_path / "a.nic").read_bytes()).pixels
+    assert np.mean((pixels.astype(float) - photo(96, 128)) ** 2) < 100
