@@ -1,6 +1,6 @@
 """The same files decoded in many ways: do all find the same symbols?
 
-    python -m benchmarks.determinism --model photo_small --images kodak/ --jax .venv-jax/bin/python
+    python -m benchmarks.determinism --model photo_fast --images kodak/ --jax .venv-jax/bin/python
 
 Codes crops of images, and hyper-latents that put sums on the boundaries of rounding, then decodes
 the files in processes of their own: NumPy, 64-bit integers, Keras on TensorFlow with and without
@@ -76,7 +76,7 @@ def write_files(flags: argparse.Namespace, folder: Path) -> tuple[int, int, floa
 def main() -> int:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="photo_small")
+    parser.add_argument("--model", default="photo_fast")
     parser.add_argument("--images", type=Path, required=True, help="a folder of images")
     parser.add_argument("--crops", type=positive, default=200)
     parser.add_argument("--jax", help="the Python of an environment with JAX")

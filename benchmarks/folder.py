@@ -1,6 +1,6 @@
 """A folder of photos compressed and decompressed, one after the other and several at a time.
 
-    python -m benchmarks.folder --images FOLDER [--model photo_small] [--rounds 5]
+    python -m benchmarks.folder --images FOLDER [--model photo_fast] [--rounds 5]
 
 Each way has a process of its own and does what compress.py and decompress.py do, reading, coding
 and writing, with everything warm: seconds of the second and later times through the folder. `one by
@@ -28,7 +28,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="benchmarks.folder", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--images", required=True, metavar="FOLDER")
-    add("--model", default="photo_small", metavar="BUNDLE")
+    add("--model", default="photo_fast", metavar="BUNDLE")
     add("--rounds", type=positive, default=5)
     add("--workers", type=positive)
     parser.add_switch("--child", "measures one way, and prints it as JSON")

@@ -1,7 +1,7 @@
 """Large images: memory and time for 100 megapixels, and whether the seams of tiles can be seen.
 
-    python -m benchmarks.large_images --model photo_small
-    python -m benchmarks.large_images --model photo_small --seams IMAGE... --tile 512
+    python -m benchmarks.large_images --model photo_fast
+    python -m benchmarks.large_images --model photo_fast --seams IMAGE... --tile 512
 
 Without --seams: makes an image of the given size out of scikit-image's photos, runs compress.py and
 decompress.py on it, and prints the peak memory of each process, as the system counts it,
@@ -33,7 +33,7 @@ AROUND = 8
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="photo_small")
+    parser.add_argument("--model", default="photo_fast")
     parser.add_argument("--megapixels", type=positive, default=100)
     parser.add_argument("--seams", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--tile", type=positive, default=1024)

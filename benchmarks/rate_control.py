@@ -1,6 +1,6 @@
 """Whether size and quality rise with --quality, and how close files come to --target_bpp.
 
-    python -m benchmarks.rate_control --model photo_small --images FOLDER
+    python -m benchmarks.rate_control --model photo_fast --images FOLDER
 
 Every image is coded to a whole file and back at qualities 1, 5, 10, ... 95 and 100 of compress.py.
 The first table has a row for each image: bits per pixel and PSNR at the lowest and at the highest

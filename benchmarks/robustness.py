@@ -1,6 +1,6 @@
 """Pictures that a codec trained on photos finds hard: whether all come back, and how well.
 
-    python -m benchmarks.robustness --model photo_small --output DIR [--quality 50]
+    python -m benchmarks.robustness --model photo_fast --output DIR [--quality 50]
 
 Flat colours, noise, text, a screenshot, checkerboards, strips of one pixel and others, made here
 (evaluation/hard_pictures.py). Each goes the way that compress.py and decompress.py take, from a PNG

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from codec.picture import Transforms
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
-DEFAULT_BUNDLE = PRETRAINED / "photo_fast"
+DEFAULT_BUNDLE = PRETRAINED / "photo"
 """What compress.py and decompress.py use where no bundle is named."""
 
 

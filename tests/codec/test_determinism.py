@@ -120,7 +120,8 @@ def test_pixels_are_those_of_the_first_day(bundle: Bundle) -> None:
 
 
 PRETRAINED_FILES = {
-    "photo_small": "73177e8e0ab4a9f18820945d4fe715a4b3b258f443910e808a456cc924cc579e",
+    "photo": "f92a55cfc12214debb462e1bf185a1ca74a51d223a5e39f163ae1c42896137e2",
+    "photo_fast": "28a835fb386a0d4f0fc8811b7dc80263905d546d4c41cdd03e881b4e2025d08d",
 }
 """Name in pretrained/ -> digest of the symbols in the golden file of that codec."""
 
@@ -128,6 +129,6 @@ PRETRAINED_FILES = {
 @pytest.mark.parametrize("name", PRETRAINED_FILES)
 def test_files_of_pretrained_codecs_decode(name: str) -> None:
     bundle = Bundle.read(ROOT / "pretrained" / name)
-    data = (ROOT / "tests" / "golden" / "pretrained" / f"{name}.nic").read_bytes()
+    data = (ROOT / "tests" / "golden" / "pretrained" / "pictures" / f"{name}.nic").read_bytes()
     codec = ImageCodec(bundle, no_transforms)
     assert symbols_digest(codec, data) == PRETRAINED_FILES[name]
