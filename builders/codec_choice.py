@@ -65,7 +65,7 @@ def read_bundle(path: Path) -> "Bundle":
         raise RunError(error) from None
 
 
-DEFAULT_EFFORT = 2
+DEFAULT_EFFORT = 1
 """Passes of `compress.py` over a picture, where the model has an entropy model."""
 
 

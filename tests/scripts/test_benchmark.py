@@ -238,7 +238,7 @@ def test_the_anchor_and_the_precision(call, codecs):
     assert call(*flags, "--anchor=Tiny_Codec")[0] == 0
     assert results()["anchor"] == "Tiny_Codec"
     options = results()["codecs"][0]["about"]["options"]
-    assert options == {"coder": "factorized", "precision": "mixed_bfloat16", "effort": 2}
+    assert options == {"coder": "factorized", "precision": "mixed_bfloat16", "effort": 1}
     code, _, err = call(*flags, "--anchor=webp-m5")
     assert code == 2
     assert err == (
