@@ -15,7 +15,7 @@ from codec.picture import Transforms
 
 STEP: Final = 0.5
 """Share of the way to where a latent by itself would be best. Latents overlap in the pixels: all of
-them the whole way go too far together (docs/benchmarks.md, "Encoders that look again")."""
+them the whole way go too far together."""
 BIT_PRICE: Final = 0.09
 """As in `thrifty`. Twice that of an encoder that does not look again: what a cheaper symbol spoils,
 the next pass mends in part elsewhere."""
@@ -90,10 +90,10 @@ def refined(
     error, gradient = _pulled_back(transforms, y_hat, pixels, side)
     curvature = _curvature(transforms, y_hat, pixels, side)
     lost = np.square(best - y_hat)
-    in_steps = float((lost / coder.steps(quality) ** 2).sum())
-    if in_steps == 0:
-        return latents  # nothing was rounded, nothing was lost by it
-    weight = float((lost * curvature).sum()) * 255**2 / in_steps
+    spoilt = float((lost * curvature).sum()) * 255**2
+    if spoilt == 0:
+        return latents  # rounding changed nothing, or nothing that can be seen
+    weight = spoilt / float((lost / coder.steps(quality) ** 2).sum())
     least = error / weight + BIT_PRICE * bits
     goal, step = _goal(coder, y_hat - gradient / curvature, latents, quality), STEP
     for left in reversed(range(passes)):
